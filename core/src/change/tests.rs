@@ -1,0 +1,251 @@
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+use std::time::{Duration, Instant};
+
+use automerge::transaction::{CommitOptions, Transactable};
+use automerge::{Automerge, Change, ObjType, ROOT, ReadDoc, TextEncoding};
+
+use super::*;
+
+/// A change with every kind of column: maps, a list, text, a counter, marks are left out.
+fn change() -> Change {
+    let mut doc = Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint);
+    doc.set_actor([7; 16].as_slice().into());
+    let mut tx = doc.transaction();
+    for index in 0..40 {
+        tx.put(ROOT, format!("key {index}"), f64::from(index)).unwrap();
+    }
+    let text = tx.put_object(ROOT, "note", ObjType::Text).unwrap();
+    tx.splice_text(&text, 0, 0, "a note of some length, so that the chunk is worth deflating ".repeat(8).as_str()).unwrap();
+    tx.put(ROOT, "key 1", true).unwrap();
+    tx.commit_with(CommitOptions::default().with_time(5));
+    doc.get_last_local_change().unwrap()
+}
+
+fn leb(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A chunk made by hand: no dependencies, actor 7…, sequence 1, first operation 1, time 0, no message, and `columns`.
+fn chunk(columns: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut body = vec![0, 16];
+    body.extend([7; 16]);
+    body.extend([1, 1, 0, 0, 0]);
+    leb(columns.len() as u64, &mut body);
+    for (spec, data) in columns {
+        body.push(*spec);
+        leb(data.len() as u64, &mut body);
+    }
+    columns.iter().for_each(|(_, data)| body.extend(data));
+    wrap(1, &body)
+}
+
+/// With the right checksum, which automerge tells but does not check.
+fn wrap(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, kind];
+    leb(body.len() as u64, &mut bytes);
+    bytes.extend(body);
+    let checksum = Change::try_from(bytes.as_slice()).map(|change| change.hash().0);
+    if let Ok(hash) = checksum {
+        bytes[4..8].copy_from_slice(&hash[..4]);
+    }
+    bytes
+}
+
+const KEY: u8 = 0x15;
+const INSERT: u8 = 0x34;
+const ACTION: u8 = 0x42;
+const VALUE_META: u8 = 0x56;
+const PREDECESSORS: u8 = 0x70;
+
+/// The columns of two operations `put("a", null)`, with the runs of the action column as given.
+fn two_puts(action: Vec<u8>) -> Vec<u8> {
+    chunk(&[(KEY, vec![2, 1, b'a']), (INSERT, vec![2]), (ACTION, action), (VALUE_META, vec![2, 0]), (PREDECESSORS, vec![2, 0])])
+}
+
+#[test]
+fn what_automerge_wrote_is_read_back() {
+    let change = change();
+    let read = read(change.raw_bytes()).unwrap();
+    assert_eq!(read.facts.hash.0, change.hash().0);
+    assert_eq!(read.facts.actor, ActorId([7; 16]));
+    assert_eq!((read.facts.actor_seq, read.facts.time_ms), (1, 5));
+    assert_eq!(read.facts.operations, change.len() as u64);
+    assert_eq!(read.payload(), change.raw_bytes());
+}
+
+#[test]
+fn changes_on_several_heads_are_read_back() {
+    let mut base = Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor([1; 16].as_slice().into());
+    base.transact(|tx| tx.put(ROOT, "a", 1)).unwrap();
+    for actor in 2..8_u8 {
+        let mut other = base.fork_at(&base.get_changes(&[])[..1].iter().map(Change::hash).collect::<Vec<_>>()).unwrap();
+        other.set_actor([actor; 16].as_slice().into());
+        other.transact(|tx| tx.put(ROOT, "a", i64::from(actor))).unwrap();
+        base.merge(&mut other).unwrap();
+    }
+    base.set_actor([0; 16].as_slice().into());
+    base.transact(|tx| tx.put(ROOT, "a", 9)).unwrap();
+    let last = base.get_last_local_change().unwrap();
+    assert_eq!(last.deps().len(), 6);
+    assert_eq!(read(last.raw_bytes()).unwrap().facts.deps.len(), 6);
+}
+
+#[test]
+fn a_note_of_the_greatest_length_fits_one_change_and_so_does_removing_it() {
+    let mut doc = Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor([1; 16].as_slice().into());
+    let note = "x".repeat(limits::PROSE_BYTES);
+    doc.transact(|tx| tx.put_object(ROOT, "note", ObjType::Text).and_then(|text| tx.splice_text(text, 0, 0, &note))).unwrap();
+    let written = doc.get_last_local_change().unwrap();
+    assert!(read(written.raw_bytes()).is_ok(), "{} bytes", written.raw_bytes().len());
+    let (_, text) = doc.get(ROOT, "note").unwrap().unwrap();
+    doc.transact(|tx| tx.splice_text(&text, 0, note.len() as isize, "")).unwrap();
+    assert!(read(doc.get_last_local_change().unwrap().raw_bytes()).is_ok());
+}
+
+#[test]
+fn a_few_bytes_that_claim_a_trillion_operations_are_refused_at_once() {
+    let mut run = Vec::new();
+    leb(1 << 40, &mut run);
+    run.push(1);
+    let started = Instant::now();
+    for column in [KEY, ACTION, VALUE_META, PREDECESSORS] {
+        let error = read(&chunk(&[(column, run.clone())])).unwrap_err();
+        assert!(matches!(error, BadChange::TooManyOperations { .. } | BadChange::Undecodable(_)), "{column:x}: {error}");
+    }
+    let error = read(&chunk(&[(ACTION, run)])).unwrap_err();
+    assert!(matches!(error, BadChange::TooManyOperations { .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+}
+
+#[test]
+fn one_operation_with_a_trillion_predecessors_is_refused() {
+    let mut group = vec![1];
+    leb(1 << 40, &mut group);
+    let error = read(&chunk(&[(ACTION, vec![0x7f, 1]), (PREDECESSORS, group)])).unwrap_err();
+    assert!(matches!(error, BadChange::TooManyOperations { .. }), "{error}");
+}
+
+#[test]
+fn a_run_of_nulls_and_a_run_of_booleans_count() {
+    let mut nulls = vec![0];
+    leb(1 << 40, &mut nulls);
+    assert!(matches!(read(&chunk(&[(KEY, nulls)])), Err(BadChange::TooManyOperations { .. })));
+    let mut booleans = Vec::new();
+    leb(1 << 40, &mut booleans);
+    assert!(matches!(read(&chunk(&[(INSERT, booleans)])), Err(BadChange::TooManyOperations { .. })));
+}
+
+#[test]
+fn a_deflated_chunk_is_refused() {
+    let mut change = change();
+    let deflated = change.bytes().into_owned();
+    assert_eq!(deflated[8], 2, "automerge deflates a change of this length");
+    assert_eq!(read(&deflated).unwrap_err(), BadChange::NotAChange);
+    let document = Automerge::new().save();
+    assert_eq!(read(&document).unwrap_err(), BadChange::NotAChange);
+}
+
+#[test]
+fn a_deflated_column_is_refused() {
+    let bytes = chunk(&[(ACTION | 0b1000, vec![1, 1])]);
+    assert_eq!(read(&bytes).unwrap_err(), BadChange::NotCanonical);
+}
+
+#[test]
+fn what_follows_the_chunk_is_refused() {
+    let change = change();
+    let twice = [change.raw_bytes(), change.raw_bytes()].concat();
+    assert_eq!(read(&twice).unwrap_err(), BadChange::TrailingBytes { extra: change.raw_bytes().len() });
+}
+
+#[test]
+fn of_two_encodings_of_one_change_one_is_valid() {
+    let as_one_run = two_puts(vec![2, 1]);
+    let as_two_literals = two_puts(vec![0x7e, 1, 1]);
+    assert!(read(&as_one_run).is_ok(), "{:?}", read(&as_one_run));
+    assert!(Change::try_from(as_two_literals.as_slice()).is_ok(), "automerge itself takes both");
+    assert_eq!(read(&as_two_literals).unwrap_err(), BadChange::NotCanonical);
+}
+
+#[test]
+fn actors_have_sixteen_bytes() {
+    let mut doc = Automerge::new().with_actor([1; 15].as_slice().into());
+    doc.transact(|tx| tx.put(ROOT, "a", 1)).unwrap();
+    let bytes = doc.get_last_local_change().unwrap().raw_bytes().to_vec();
+    assert_eq!(read(&bytes).unwrap_err(), BadChange::BadActor { length: 15 });
+}
+
+#[test]
+fn too_many_dependencies_are_refused() {
+    let mut body = Vec::new();
+    leb(limits::CHANGE_DEPENDENCIES + 1, &mut body);
+    assert!(matches!(read(&wrap(1, &body)), Err(BadChange::TooManyDependencies { claimed: 257 })));
+}
+
+#[test]
+fn operation_numbers_near_the_end_are_refused() {
+    let mut body = vec![0, 16];
+    body.extend([7; 16]);
+    body.push(1);
+    leb(u64::from(u32::MAX), &mut body);
+    body.extend([0, 0, 0, 0]);
+    assert!(matches!(read(&wrap(1, &body)), Err(BadChange::BadCounter { .. })));
+}
+
+#[test]
+fn cut_or_flipped_anywhere_it_is_refused_and_nothing_panics() {
+    let bytes = change().raw_bytes().to_vec();
+    for end in 0..bytes.len() {
+        assert!(read(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(read(&flipped).is_err(), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+mod anything {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the columns say, reading ends in time, within memory and without a panic.
+        #[test]
+        fn columns_of_garbage_never_panic(
+            columns in proptest::collection::btree_map(prop_oneof![Just(1_u8), Just(2), Just(0x11), Just(0x13), Just(KEY), Just(INSERT),
+                Just(ACTION), Just(VALUE_META), Just(0x57), Just(PREDECESSORS), Just(0x71), Just(0x73), Just(0x94), Just(0xa5)],
+                proptest::collection::vec(any::<u8>(), 1..24), 0..8)
+        ) {
+            let columns: Vec<_> = columns.into_iter().collect();
+            let _ = read(&raw_chunk(&columns));
+        }
+    }
+
+    /// As [`chunk`], without asking automerge for the checksum: it must not see the bytes before [`read`] does.
+    fn raw_chunk(columns: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut body = vec![0, 16];
+        body.extend([7; 16]);
+        body.extend([1, 1, 0, 0, 0]);
+        leb(columns.len() as u64, &mut body);
+        for (spec, data) in columns {
+            leb(u64::from(*spec), &mut body);
+            leb(data.len() as u64, &mut body);
+        }
+        columns.iter().for_each(|(_, data)| body.extend(data));
+        let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1];
+        leb(body.len() as u64, &mut bytes);
+        bytes.extend(body);
+        bytes
+    }
+}

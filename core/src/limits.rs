@@ -1,0 +1,48 @@
+//! Every bound of the protocol and of stored content. The sender enforces them, the receiver checks them while reading.
+
+/// A WebSocket message or one part of a one-shot body, as sent.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// The same after decompression.
+pub const FRAME_DECOMPRESSED_BYTES: usize = 8 << 20;
+/// Frames at least this long are compressed; below, zstd's own header costs what it saves.
+pub const COMPRESS_FROM_BYTES: usize = 512;
+/// zstd level of frames: level 1 is where phones spend less time compressing than the radio would take sending.
+pub const COMPRESSION_LEVEL: i32 = 1;
+/// The payload of one entry.
+pub const ENTRY_BYTES: usize = 256 << 10;
+/// Operations in one change.
+pub const CHANGE_OPERATIONS: u64 = 10_000;
+/// Dependencies of one change, and heads of one document. Two devices make two; more than this is an attack.
+pub const CHANGE_DEPENDENCIES: u64 = 256;
+/// Entries in one push.
+pub const PUSH_ENTRIES: usize = 500;
+/// Payload bytes in one push: well inside a frame even when nothing compresses.
+pub const PUSH_BYTES: usize = 512 << 10;
+/// Pushes a device may have sent without having their receipts.
+pub const PUSHES_IN_FLIGHT: usize = 4;
+/// One document: the sum of its changes' payloads.
+pub const DOCUMENT_BYTES: u64 = 1 << 20;
+/// Cursors travel in `Hello` when they fit so many bytes; beyond, the summary alone goes first.
+pub const HELLO_CURSOR_BYTES: usize = 200;
+/// Entry bytes the server sends before the device confirms (by `Credit`) that it has stored them.
+pub const UNCONFIRMED_BYTES: u64 = 4 << 20;
+/// Payload bytes the server gathers into one `Entries` frame: the page over which zstd finds what entries share.
+pub const ENTRIES_PAGE_BYTES: usize = 256 << 10;
+/// Entries in one `Entries` frame.
+pub const ENTRIES_PAGE: usize = 2_000;
+/// Feeds in one session.
+pub const FEEDS: usize = 10_000;
+/// Actors a device names in `Hello`: app, extensions, background processes.
+pub const ACTORS: usize = 16;
+/// One-shot exchange: bytes of the request's push.
+pub const ONCE_PUSH_BYTES: usize = 256 << 10;
+/// One-shot exchange: bytes of the answer, unless the request asks for less.
+pub const ONCE_ANSWER_BYTES: usize = 4 << 20;
+/// One free text (a note), in UTF-8 bytes.
+pub const PROSE_BYTES: usize = 64 << 10;
+/// One short text (a title, a name, a tag), in UTF-8 bytes.
+pub const NAME_BYTES: usize = 256;
+/// Items in one list of a record (exercises, sets of one exercise, laps, foods of a meal).
+pub const LIST_ITEMS: usize = 2_000;
+/// An original file kept on the device (an imported activity).
+pub const ORIGINAL_BYTES: usize = 64 << 20;

@@ -1,0 +1,79 @@
+//! Entries folded into a document: what device and server do alike. Automerge can panic on bytes that passed every
+//! check, so each call into it that takes foreign bytes is fenced, and the caller gets an error for that one document.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use automerge::{Automerge, Change, ChangeHash as Hash, LoadOptions, ReadDoc, TextEncoding};
+
+use crate::id::ChangeHash;
+use crate::record;
+
+/// Why changes could not be folded into a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Stored bytes that are no document or no change any more.
+    #[error("the document's stored bytes do not decode: {0}")]
+    Undecodable(String),
+    /// Automerge refused or broke.
+    #[error("the change cannot be merged: {0}")]
+    Unmergeable(String),
+    /// Changes that others depend on are not there.
+    #[error("{0} changes that others depend on are missing")]
+    MissingDependencies(usize),
+    /// The merged heads are not those that the store counted.
+    #[error("the merged document is not the one that its entries describe")]
+    OtherHeads,
+}
+
+/// The document in a snapshot.
+pub fn load(snapshot: &[u8]) -> Result<Automerge, MergeError> {
+    let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
+    fenced(|| Automerge::load_with_options(snapshot, options)).map_err(MergeError::Undecodable)
+}
+
+/// Applies change chunks, in any order; those whose dependencies are missing wait inside the document, invisibly.
+pub fn apply<'a>(doc: &mut Automerge, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<(), MergeError> {
+    let changes = payloads
+        .into_iter()
+        .map(|payload| fenced(|| Change::try_from(payload)).map_err(MergeError::Undecodable))
+        .collect::<Result<Vec<_>, _>>()?;
+    fenced(|| doc.apply_changes(changes)).map_err(MergeError::Unmergeable)
+}
+
+/// A document made of change chunks alone.
+pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Automerge, MergeError> {
+    let mut doc = record::blank();
+    apply(&mut doc, payloads)?;
+    Ok(doc)
+}
+
+/// Whether everything that was applied is visible and the heads are `expected` (sorted).
+pub fn verify(doc: &Automerge, expected: &[ChangeHash]) -> Result<(), MergeError> {
+    match doc.get_missing_deps(&[]).len() {
+        0 if heads(doc) == expected => Ok(()),
+        0 => Err(MergeError::OtherHeads),
+        missing => Err(MergeError::MissingDependencies(missing)),
+    }
+}
+
+/// The document's heads, sorted.
+pub fn heads(doc: &Automerge) -> Vec<ChangeHash> {
+    let mut heads: Vec<_> = doc.get_heads().into_iter().map(|Hash(bytes)| ChangeHash(bytes)).collect();
+    heads.sort_unstable();
+    heads
+}
+
+/// How the heads (sorted) move when a change is appended: what it builds on is no head any more, it is one itself.
+pub fn advance_heads(heads: &mut Vec<ChangeHash>, deps: &[ChangeHash], hash: ChangeHash) {
+    heads.retain(|head| !deps.contains(head));
+    if let Err(place) = heads.binary_search(&hash) {
+        heads.insert(place, hash);
+    }
+}
+
+fn fenced<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the merge library broke on it".to_owned()),
+    }
+}

@@ -1,0 +1,73 @@
+//! The changes of a document, each with the fields it touched.
+
+use std::collections::{BTreeSet, HashMap};
+
+use automerge::legacy::{Key, ObjectId, Op, OpId, OpType};
+use automerge::{Automerge, ExpandedChange};
+
+use crate::id::{ActorId, ChangeHash};
+
+/// One change of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryItem {
+    /// Names the change, and the state right after it.
+    pub hash: ChangeHash,
+    /// Who made it.
+    pub actor: ActorId,
+    /// Which change of that writer, from 1.
+    pub actor_seq: u64,
+    /// Milliseconds since 1970 UTC by the clock of who made it; 0 for what no person wrote.
+    pub time_ms: i64,
+    /// How many operations it holds.
+    pub operations: u64,
+    /// What it touched, as a patch names it: `title`, `exercises.3fk20c9x` for a new item, `exercises.3fk20c9x.name`.
+    pub fields: Vec<String>,
+}
+
+/// The changes of `doc`, each after those it builds on.
+pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
+    let mut paths = HashMap::new();
+    let items = doc.get_changes(&[]).into_iter().filter_map(|change| {
+        let fields = fields(&change.decode(), &mut paths);
+        Some(HistoryItem {
+            hash: ChangeHash(change.hash().0),
+            actor: ActorId::from_slice(change.actor_id().to_bytes())?,
+            actor_seq: change.seq(),
+            time_ms: change.timestamp(),
+            operations: change.len() as u64,
+            fields,
+        })
+    });
+    items.collect()
+}
+
+fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<String> {
+    let mut touched = BTreeSet::new();
+    let mut made_here: BTreeSet<String> = BTreeSet::new();
+    for (counter, op) in (change.start_op.get()..).zip(&change.operations) {
+        let Some(path) = path(op, paths) else { continue };
+        let inside_new = made_here.iter().any(|made| path.strip_prefix(made.as_str()).is_some_and(|rest| rest.starts_with('.')));
+        if matches!(op.action, OpType::Make(_)) {
+            paths.insert(OpId(counter, change.actor_id.clone()), path.clone());
+            // The containers of a new document hold nothing yet.
+            if op.obj == ObjectId::Root {
+                continue;
+            }
+            made_here.insert(path.clone());
+        }
+        if !inside_new {
+            touched.insert(path);
+        }
+    }
+    touched.into_iter().collect()
+}
+
+/// The path of what an operation sets; an element of a text is the text.
+fn path(op: &Op, paths: &HashMap<OpId, String>) -> Option<String> {
+    match (&op.obj, &op.key) {
+        (ObjectId::Root, Key::Map(key)) => Some(key.replace('/', ".")),
+        (ObjectId::Root, Key::Seq(_)) => None,
+        (ObjectId::Id(object), Key::Map(key)) => Some(format!("{}.{key}", paths.get(object)?)),
+        (ObjectId::Id(object), Key::Seq(_)) => paths.get(object).cloned(),
+    }
+}

@@ -1,0 +1,30 @@
+//! The sync session as two state machines without input or output of their own: each takes one event and answers with
+//! the effects it wants. The device's half works on its [`Store`](crate::store::Store); the server's half asks whoever
+//! drives it to read and write the database. Sync is cursor exchange: a reconnect with nothing new is one summary of 16
+//! bytes each way, however many documents exist.
+
+use crate::entry::Digest;
+use crate::id::{Epoch, FeedId};
+
+mod device;
+mod server;
+
+pub use device::{DeviceEffect, DeviceEvent, DeviceSession, SessionError};
+pub use server::{
+    AccountFeed, Account, LiveEntries, Mode, Page, Received, ServerEffect, ServerEvent, ServerSession, Settled,
+};
+
+/// 16 bytes over what a device holds of its feeds, which must come in ascending order.
+pub fn summary(feeds: impl IntoIterator<Item = (FeedId, Epoch, u64, Digest)>) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("fitme 2026 cursor summary v1");
+    for (feed, epoch, cursor, digest) in feeds {
+        hasher
+            .update(&feed.0.to_le_bytes())
+            .update(epoch.as_bytes())
+            .update(&cursor.to_le_bytes())
+            .update(&digest.to_bytes());
+    }
+    let mut summary = [0; 16];
+    summary.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    summary
+}

@@ -1,0 +1,327 @@
+//! The device's half: Hello, answer what the server wants to know, then push what waits and apply what comes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::RngCore;
+
+use super::summary;
+use crate::id::FeedId;
+use crate::limits;
+use crate::store::{Applied, Batch, PullError, Store, StoreError};
+use crate::wire::{self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Receipt, Want, Welcome, WireError};
+
+/// Why a session cannot go on. The store is whole; a new session resumes from its cursors.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The server sent something that is no frame.
+    #[error("the server's message cannot be read: {0}")]
+    Wire(#[from] WireError),
+    /// The server sent entries that do not fit.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A frame that the server must not send now.
+    #[error("the server sent {0} out of turn")]
+    OutOfTurn(&'static str),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum DeviceEvent<'a> {
+    /// The connection is open.
+    Opened,
+    /// A message came.
+    Message(&'a [u8]),
+    /// Something was written locally.
+    Written,
+}
+
+/// What the session wants done.
+#[derive(Debug, PartialEq)]
+pub enum DeviceEffect {
+    /// Send a message.
+    Send(Vec<u8>),
+    /// Tell observers: records changed.
+    Applied(Applied),
+    /// Tell the person: so many writes were refused.
+    Refused(usize),
+    /// Everything written here is on the server, and everything the server had is here.
+    Synced,
+    /// The server ends the session.
+    Closed(Goodbye),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    /// Hello is sent.
+    Greeting,
+    /// Welcome came.
+    Live,
+}
+
+/// One connection's session.
+#[derive(Debug)]
+pub struct DeviceSession {
+    phase: Phase,
+    /// One-shot exchange: bytes its answer may have.
+    max_bytes: u32,
+    /// When Hello went out, ms UTC: half the way back is how old the server's clock reading is.
+    hello_at_ms: i64,
+    /// The server has sent everything it had when the session began.
+    caught_up: bool,
+    next_batch: u64,
+    in_flight: VecDeque<(u64, Batch)>,
+    /// Store number up to which entries were pushed in this session.
+    pushed: i64,
+    /// Highest accepted number by feed that the cursor has not passed.
+    owed: BTreeMap<FeedId, u64>,
+    unconfirmed: u64,
+    reported_synced: bool,
+}
+
+impl DeviceSession {
+    /// A session over a socket.
+    pub fn new() -> Self {
+        Self {
+            phase: Phase::Opening,
+            max_bytes: 0,
+            hello_at_ms: 0,
+            caught_up: false,
+            next_batch: 1,
+            in_flight: VecDeque::new(),
+            pushed: 0,
+            owed: BTreeMap::new(),
+            unconfirmed: 0,
+            reported_synced: false,
+        }
+    }
+
+    /// A session of one HTTP exchange, whose answer has about `max_bytes`.
+    pub fn once(max_bytes: u32) -> Self {
+        Self { max_bytes, ..Self::new() }
+    }
+
+    /// Takes one event. After an error the connection is to be closed.
+    pub fn handle(
+        &mut self,
+        store: &mut Store,
+        event: DeviceEvent<'_>,
+        now_ms: i64,
+        rng: &mut dyn RngCore,
+    ) -> Result<Vec<DeviceEffect>, SessionError> {
+        let mut effects = Vec::new();
+        match event {
+            DeviceEvent::Opened => self.open(store, now_ms, &mut effects)?,
+            DeviceEvent::Written => {
+                self.reported_synced = false;
+                self.push(store, &mut effects)?;
+            }
+            DeviceEvent::Message(bytes) => match wire::decode(bytes)? {
+                Some(frame) => self.receive(store, frame, now_ms, rng, &mut effects)?,
+                None => return Ok(effects),
+            },
+        }
+        self.report_synced(store, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn open(&mut self, store: &Store, now_ms: i64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        self.phase = Phase::Greeting;
+        self.hello_at_ms = now_ms;
+        let feeds = store.feeds()?;
+        let cursors = cursors(store)?;
+        let fits = cursors.pack().len() <= limits::HELLO_CURSOR_BYTES;
+        let hello = Hello {
+            major: wire::MAJOR,
+            minor: wire::MINOR,
+            installation: store.installation()?,
+            actors: store.actors()?,
+            summary: summary(feeds.iter().map(|row| (row.feed, row.epoch, row.cursor, row.digest))),
+            cursors: fits.then_some(cursors),
+            max_bytes: self.max_bytes,
+        };
+        send(&Frame::Hello(hello), effects)?;
+        if self.max_bytes > 0 {
+            self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        store: &mut Store,
+        frame: Frame,
+        now_ms: i64,
+        rng: &mut dyn RngCore,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<(), SessionError> {
+        match frame {
+            Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
+            Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
+            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
+            Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
+            Frame::More(more) => {
+                self.caught_up = !more;
+                Ok(())
+            }
+            Frame::Goodbye(goodbye) => {
+                effects.push(DeviceEffect::Closed(goodbye));
+                Ok(())
+            }
+            Frame::Hello(_) => Err(SessionError::OutOfTurn("Hello")),
+            Frame::Push { .. } => Err(SessionError::OutOfTurn("Push")),
+            Frame::Cursors(_) | Frame::Digests(_) | Frame::Credit { .. } => {
+                Err(SessionError::OutOfTurn("a device's frame"))
+            }
+        }
+    }
+
+    fn welcome(
+        &mut self,
+        store: &mut Store,
+        welcome: &Welcome,
+        now_ms: i64,
+        rng: &mut dyn RngCore,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<(), SessionError> {
+        match welcome.want {
+            Want::Cursors => return send(&Frame::Cursors(cursors(store)?), effects),
+            Want::Digests => return send(&Frame::Digests(digests(store)?), effects),
+            Want::Nothing => {}
+        }
+        for (actor, tip) in &welcome.actors {
+            store.check_tip(*actor, *tip, rng)?;
+        }
+        let midway = self.hello_at_ms + (now_ms - self.hello_at_ms) / 2;
+        store.welcomed(welcome.installation, &welcome.merged, welcome.clock_ms - midway)?;
+        self.phase = Phase::Live;
+        self.caught_up = !welcome.more;
+        self.push(store, effects)
+    }
+
+    fn receipts(
+        &mut self,
+        store: &mut Store,
+        batch: u64,
+        receipts: &[Receipt],
+        now_ms: i64,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<(), SessionError> {
+        let Some((number, pushed)) = self.in_flight.pop_front() else {
+            return Err(SessionError::OutOfTurn("receipts for nothing"));
+        };
+        if number != batch || pushed.entries.len() != receipts.len() {
+            return Err(SessionError::OutOfTurn("receipts for another push"));
+        }
+        let refused = store.take_receipts(&pushed.entries, receipts, now_ms)?;
+        if refused > 0 {
+            effects.push(DeviceEffect::Refused(refused));
+        }
+        let feeds = pushed.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len()));
+        let mut retry = false;
+        for (feed, receipt) in feeds.zip(receipts) {
+            match receipt {
+                Receipt::Accepted(seq) | Receipt::Duplicate { seq, .. } => {
+                    let owed = self.owed.entry(feed).or_default();
+                    *owed = (*owed).max(*seq);
+                }
+                Receipt::Retry(_) => retry = true,
+                Receipt::Rejected(_) => {}
+            }
+        }
+        self.settle_owed(store)?;
+        if retry {
+            // Nothing was decided about some entries: they are still pending, below what was pushed after them.
+            self.pushed = 0;
+        }
+        self.push(store, effects)
+    }
+
+    fn entries(
+        &mut self,
+        store: &mut Store,
+        pages: &[FeedPage],
+        rng: &mut dyn RngCore,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<(), SessionError> {
+        let applied = store.apply(pages)?;
+        for actor in &applied.shared_actors {
+            store.renew_actor(*actor, rng)?;
+        }
+        self.unconfirmed += applied.bytes;
+        if self.max_bytes == 0 && self.unconfirmed >= limits::UNCONFIRMED_BYTES / 4 {
+            send(&Frame::Credit { bytes: std::mem::take(&mut self.unconfirmed) }, effects)?;
+        }
+        self.settle_owed(store)?;
+        effects.push(DeviceEffect::Applied(applied));
+        Ok(())
+    }
+
+    fn push(&mut self, store: &Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        if self.max_bytes > 0 || self.phase != Phase::Live {
+            return Ok(());
+        }
+        while self.in_flight.len() < limits::PUSHES_IN_FLIGHT {
+            if !self.push_one(store, limits::PUSH_BYTES, effects)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_one(
+        &mut self,
+        store: &Store,
+        max_bytes: usize,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<bool, SessionError> {
+        let Some(batch) = store.next_batch(self.pushed, limits::PUSH_ENTRIES, max_bytes)? else { return Ok(false) };
+        send(&Frame::Push { batch: self.next_batch, feeds: batch.feeds.clone() }, effects)?;
+        self.pushed = batch.last;
+        self.in_flight.push_back((self.next_batch, batch));
+        self.next_batch += 1;
+        Ok(true)
+    }
+
+    fn settle_owed(&mut self, store: &Store) -> Result<(), SessionError> {
+        if !self.owed.is_empty() {
+            let held: BTreeMap<_, _> = store.feeds()?.into_iter().map(|row| (row.feed, row.cursor)).collect();
+            self.owed.retain(|feed, seq| held.get(feed).is_none_or(|cursor| cursor < seq));
+        }
+        Ok(())
+    }
+
+    fn report_synced(&mut self, store: &Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        let done = self.phase == Phase::Live && self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
+        if done && !self.reported_synced && store.next_batch(0, 1, usize::MAX)?.is_none() {
+            self.reported_synced = true;
+            effects.push(DeviceEffect::Synced);
+        }
+        Ok(())
+    }
+}
+
+impl Default for DeviceSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn send(frame: &Frame, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+    effects.push(DeviceEffect::Send(wire::encode(frame)?));
+    Ok(())
+}
+
+fn cursors(store: &Store) -> Result<Cursors, StoreError> {
+    Ok(Cursors(store.feeds()?.into_iter().map(|row| (row.feed, row.cursor)).collect()))
+}
+
+fn digests(store: &Store) -> Result<Vec<FeedDigest>, StoreError> {
+    let rows = store.feeds()?.into_iter();
+    Ok(rows
+        .map(|row| FeedDigest { feed: row.feed, epoch: row.epoch, cursor: row.cursor, digest: row.digest })
+        .collect())
+}

@@ -1,0 +1,600 @@
+//! The server's half: compare what the device holds with the feeds, then send what it lacks, in order, and hand what it
+//! pushes to ingest. Whoever drives it performs the effects; receipts must be handed in before the live entries of the
+//! same commit, because an own entry is named instead of sent only once its receipt is out.
+
+use std::collections::BTreeMap;
+
+use super::summary;
+use crate::entry::{Digest, Entry};
+use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
+use crate::limits;
+use crate::wire::{
+    self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Want,
+    Welcome, WireError,
+};
+
+/// Own entries remembered between receipt and echo; beyond, they are echoed in full.
+const OWN_REMEMBERED: usize = 20_000;
+
+/// How the session's bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Over a socket, until one side goes.
+    Socket,
+    /// One HTTP exchange: a Hello, at most one Push, and an answer of bounded length.
+    Once,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum ServerEvent<'a> {
+    /// A message came from the device.
+    Message(&'a [u8]),
+    /// Answers [`ServerEffect::LoadAccount`].
+    Account(Account),
+    /// Answers [`ServerEffect::RenewEpochs`]: the feeds' new epochs.
+    EpochsRenewed(Vec<(FeedId, Epoch)>),
+    /// Answers [`ServerEffect::Ingest`].
+    Settled(Settled),
+    /// Answers [`ServerEffect::Read`].
+    Page(Page),
+    /// Entries were committed on this node.
+    Live(LiveEntries<'a>),
+    /// A feed's head, as another node or the poll says.
+    Head(FeedId, u64),
+    /// A feed was merged up to here.
+    Merged(FeedId, u64),
+}
+
+/// What the session wants done.
+#[derive(Debug, PartialEq)]
+pub enum ServerEffect {
+    /// Send a message.
+    Send(Vec<u8>),
+    /// Read the account's feeds, the digests at the cursors, and the last accepted entry of each actor.
+    LoadAccount {
+        /// At which numbers digests are needed.
+        cursors: Cursors,
+        /// Whose tips are asked for.
+        actors: Vec<ActorId>,
+    },
+    /// Give these feeds new epochs: a device holds another history of them.
+    RenewEpochs(Vec<FeedId>),
+    /// Have entries accepted or refused, one verdict each, in order.
+    Ingest {
+        /// The device's number for the push.
+        batch: u64,
+        /// The entries.
+        feeds: Vec<FeedPush>,
+    },
+    /// Read the feed's entries above `after`.
+    Read {
+        /// Which feed.
+        feed: FeedId,
+        /// The last number that was sent.
+        after: u64,
+        /// At most about so many payload bytes.
+        max_bytes: usize,
+    },
+    /// Send this frame and close.
+    Close(Vec<u8>),
+}
+
+/// An account as one consistent reading of the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// Which database it is.
+    pub installation: Installation,
+    /// Whose feeds these are.
+    pub account: [u8; 16],
+    /// Its clock, ms UTC.
+    pub clock_ms: i64,
+    /// All feeds the device may read, ascending.
+    pub feeds: Vec<AccountFeed>,
+    /// The last accepted entry of each actor that has one.
+    pub actors: Vec<(ActorId, EntryId)>,
+}
+
+/// One feed of an [`Account`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountFeed {
+    /// Its number.
+    pub feed: FeedId,
+    /// Collection name.
+    pub collection: String,
+    /// Scope within it.
+    pub scope: String,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The last number given.
+    pub head: u64,
+    /// The digest at the head.
+    pub head_digest: Digest,
+    /// Every entry up to here is merged.
+    pub merged: u64,
+    /// The digest at the cursor that was asked about; `None` if the feed does not reach it or nothing was asked.
+    pub digest_at_cursor: Option<Digest>,
+}
+
+/// The verdicts on one push.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The device's number for it.
+    pub batch: u64,
+    /// One for each entry, in order.
+    pub receipts: Vec<Receipt>,
+    /// Those accepted or known: (feed, number, id).
+    pub own: Vec<(FeedId, u64, EntryId)>,
+}
+
+/// A stored entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// Its id.
+    pub id: EntryId,
+    /// Its content.
+    pub entry: Entry,
+}
+
+/// Entries read from the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// Which feed.
+    pub feed: FeedId,
+    /// The number after which was read.
+    pub after: u64,
+    /// The entries from `after + 1` on; empty if there are none.
+    pub entries: Vec<Received>,
+    /// The feed's head at that time.
+    pub head: u64,
+}
+
+/// Entries just committed.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveEntries<'a> {
+    /// Which feed.
+    pub feed: FeedId,
+    /// Number of the first.
+    pub first_seq: u64,
+    /// The entries.
+    pub entries: &'a [Received],
+}
+
+#[derive(Debug)]
+struct Feed {
+    sent: u64,
+    head: u64,
+    merged: u64,
+    reading: bool,
+    /// Own entries were just committed and come from memory in a moment: reading them back would be wasted.
+    awaits_live: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing came yet.
+    Opening,
+    /// The account is being read.
+    Loading(Hello),
+    /// The device was asked for its cursors.
+    AwaitCursors(Hello),
+    /// The device was asked for its digests.
+    AwaitDigests(Box<Account>),
+    /// Feeds get new epochs.
+    Renewing(Box<Account>, Vec<FeedDigest>),
+    /// Cursors are agreed.
+    Live,
+    Closed,
+}
+
+/// One connection's session.
+#[derive(Debug)]
+pub struct ServerSession {
+    mode: Mode,
+    phase: Phase,
+    feeds: BTreeMap<FeedId, Feed>,
+    /// Own entries whose receipts went out here and that were not echoed yet.
+    own: BTreeMap<(FeedId, u64), EntryId>,
+    /// Payload bytes that the device has not confirmed.
+    unconfirmed: u64,
+    window: u64,
+    ingesting: usize,
+    reading: usize,
+    /// Entries follow the Welcome; `More(false)` is owed when they are through.
+    catching_up: bool,
+    /// One-shot: a push that came before the account was read.
+    early: Option<(u64, Vec<FeedPush>)>,
+}
+
+impl ServerSession {
+    /// A session that has received nothing yet.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            phase: Phase::Opening,
+            feeds: BTreeMap::new(),
+            own: BTreeMap::new(),
+            unconfirmed: 0,
+            window: limits::UNCONFIRMED_BYTES,
+            ingesting: 0,
+            reading: 0,
+            catching_up: false,
+            early: None,
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: ServerEvent<'_>) -> Vec<ServerEffect> {
+        let mut effects = Vec::new();
+        let outcome = match event {
+            ServerEvent::Message(bytes) => self.message(bytes, &mut effects),
+            ServerEvent::Account(account) => self.account(account, &mut effects),
+            ServerEvent::EpochsRenewed(epochs) => self.epochs_renewed(&epochs, &mut effects),
+            ServerEvent::Settled(settled) => self.settled(settled, &mut effects),
+            ServerEvent::Page(page) => self.page(page, &mut effects),
+            ServerEvent::Live(live) => self.live(live, &mut effects),
+            ServerEvent::Head(feed, head) => {
+                self.raise_head(feed, head);
+                self.expect_live(feed, false);
+                Ok(())
+            }
+            ServerEvent::Merged(feed, seq) => {
+                if let Some(feed) = self.feeds.get_mut(&feed) {
+                    feed.merged = feed.merged.max(seq);
+                }
+                Ok(())
+            }
+        };
+        match outcome.and_then(|()| self.pump(&mut effects)) {
+            Ok(()) => effects,
+            Err(goodbye) => {
+                self.phase = Phase::Closed;
+                effects.push(ServerEffect::Close(farewell(&goodbye)));
+                effects
+            }
+        }
+    }
+
+    /// Whether the session has nothing under way and nothing it may send: where a one-shot answer ends.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::Closed | Phase::AwaitCursors(_) | Phase::AwaitDigests(_))
+            && self.ingesting == 0
+            && self.reading == 0
+    }
+
+    /// Whether the device lacks something that is known here.
+    pub fn has_more(&self) -> bool {
+        !matches!(self.phase, Phase::Live) || self.feeds.values().any(|feed| feed.sent < feed.head)
+    }
+
+    /// The feeds of this session, once it is live.
+    pub fn feeds(&self) -> impl Iterator<Item = FeedId> + '_ {
+        self.feeds.keys().copied()
+    }
+
+    fn message(&mut self, bytes: &[u8], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let Some(frame) = wire::decode(bytes).map_err(|error| bad_frame(&error))? else { return Ok(()) };
+        match (frame, std::mem::replace(&mut self.phase, Phase::Closed)) {
+            (Frame::Hello(hello), Phase::Opening) => self.hello(hello, effects),
+            (Frame::Cursors(cursors), Phase::AwaitCursors(mut hello)) => {
+                effects.push(ServerEffect::LoadAccount { cursors: cursors.clone(), actors: hello.actors.clone() });
+                hello.cursors = Some(cursors);
+                self.phase = Phase::Loading(hello);
+                Ok(())
+            }
+            (Frame::Digests(digests), Phase::AwaitDigests(account)) => self.digests(account, digests, effects),
+            (Frame::Push { batch, feeds }, phase) => {
+                self.phase = phase;
+                self.push(batch, feeds, effects)
+            }
+            (Frame::Credit { bytes }, phase @ Phase::Live) => {
+                self.phase = phase;
+                self.unconfirmed = self.unconfirmed.saturating_sub(bytes);
+                Ok(())
+            }
+            (Frame::Goodbye(_), _) => Ok(()),
+            _ => Err(goodbye(Reason::BadFrame, "a frame came out of turn")),
+        }
+    }
+
+    fn hello(&mut self, hello: Hello, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        if hello.major != wire::MAJOR {
+            let message = format!("this server speaks protocol version {}, the app {}: update it", wire::MAJOR, hello.major);
+            return Err(goodbye(Reason::Upgrade, &message));
+        }
+        if self.mode == Mode::Once {
+            let asked = u64::from(hello.max_bytes);
+            self.window = (limits::ONCE_ANSWER_BYTES as u64).min(if asked == 0 { u64::MAX } else { asked });
+        }
+        let cursors = hello.cursors.clone().unwrap_or_default();
+        effects.push(ServerEffect::LoadAccount { cursors, actors: hello.actors.clone() });
+        self.phase = Phase::Loading(hello);
+        Ok(())
+    }
+
+    fn account(&mut self, account: Account, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let Phase::Loading(hello) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return Err(goodbye(Reason::BadFrame, "an account was read that nobody asked for"));
+        };
+        let Some(cursors) = hello.cursors.clone() else {
+            let at_heads = account.feeds.iter().map(|feed| (feed.feed, feed.epoch, feed.head, feed.head_digest));
+            if summary(at_heads) == hello.summary {
+                let heads = account.feeds.iter().map(|feed| (feed.feed, feed.head)).collect();
+                return self.go_live(&account, &heads, effects);
+            }
+            self.send(&self.welcome(&account, Want::Cursors, false), effects)?;
+            self.phase = Phase::AwaitCursors(hello);
+            return Ok(());
+        };
+        match summary_at(&account, &cursors) {
+            Some(sum) if sum == hello.summary => self.go_live(&account, &cursors.0, effects),
+            _ => {
+                self.send(&self.welcome(&account, Want::Digests, false), effects)?;
+                self.phase = Phase::AwaitDigests(Box::new(account));
+                Ok(())
+            }
+        }
+    }
+
+    /// The summary was wrong even at the cursors: find the feeds. One in another epoch starts again; one in the same
+    /// epoch with another digest or beyond the head has two histories and gets a new epoch first.
+    fn digests(
+        &mut self,
+        account: Box<Account>,
+        digests: Vec<FeedDigest>,
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
+        let diverged: Vec<_> = digests
+            .iter()
+            .filter(|held| {
+                account.feeds.iter().any(|feed| {
+                    feed.feed == held.feed && feed.epoch == held.epoch && feed.digest_at_cursor != Some(held.digest)
+                })
+            })
+            .map(|held| held.feed)
+            .collect();
+        if diverged.is_empty() {
+            return self.go_live_from(&account, &digests, effects);
+        }
+        effects.push(ServerEffect::RenewEpochs(diverged));
+        self.phase = Phase::Renewing(account, digests);
+        Ok(())
+    }
+
+    fn epochs_renewed(&mut self, epochs: &[(FeedId, Epoch)], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let Phase::Renewing(mut account, digests) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return Err(goodbye(Reason::BadFrame, "epochs were renewed that nobody asked for"));
+        };
+        for feed in &mut account.feeds {
+            if let Some((_, epoch)) = epochs.iter().find(|(id, _)| *id == feed.feed) {
+                feed.epoch = *epoch;
+            }
+        }
+        self.go_live_from(&account, &digests, effects)
+    }
+
+    fn go_live_from(
+        &mut self,
+        account: &Account,
+        digests: &[FeedDigest],
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
+        let agreed = digests
+            .iter()
+            .filter(|held| account.feeds.iter().any(|feed| feed.feed == held.feed && feed.epoch == held.epoch))
+            .map(|held| (held.feed, held.cursor))
+            .collect();
+        self.go_live(account, &agreed, effects)
+    }
+
+    /// Feeds that are not in `cursors` are granted (again) and sent from their first entry.
+    fn go_live(
+        &mut self,
+        account: &Account,
+        cursors: &BTreeMap<FeedId, u64>,
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
+        for feed in &account.feeds {
+            let sent = cursors.get(&feed.feed).copied();
+            if sent.is_none() {
+                self.send(&Frame::FeedGranted(granted(account, feed)), effects)?;
+            }
+            let state = Feed { sent: sent.unwrap_or(0), head: feed.head, merged: feed.merged, reading: false, awaits_live: false };
+            self.feeds.insert(feed.feed, state);
+        }
+        self.catching_up = self.feeds.values().any(|feed| feed.sent < feed.head);
+        self.phase = Phase::Live;
+        self.send(&self.welcome(account, Want::Nothing, self.catching_up), effects)?;
+        match self.early.take() {
+            Some((batch, feeds)) => self.push(batch, feeds, effects),
+            None => Ok(()),
+        }
+    }
+
+    fn welcome(&self, account: &Account, want: Want, more: bool) -> Frame {
+        Frame::Welcome(Welcome {
+            installation: account.installation,
+            clock_ms: account.clock_ms,
+            actors: if want == Want::Nothing { account.actors.clone() } else { Vec::new() },
+            merged: account
+                .feeds
+                .iter()
+                .filter(|feed| want == Want::Nothing && feed.merged < feed.head)
+                .map(|feed| (feed.feed, feed.merged))
+                .collect(),
+            want,
+            more,
+        })
+    }
+
+    fn push(&mut self, batch: u64, feeds: Vec<FeedPush>, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        match self.phase {
+            Phase::Live => {
+                self.ingesting += 1;
+                if self.ingesting > limits::PUSHES_IN_FLIGHT {
+                    return Err(goodbye(Reason::BadFrame, "more pushes are under way than allowed"));
+                }
+                effects.push(ServerEffect::Ingest { batch, feeds });
+                Ok(())
+            }
+            _ if self.mode == Mode::Once && self.early.is_none() => {
+                self.early = Some((batch, feeds));
+                Ok(())
+            }
+            _ => Err(goodbye(Reason::BadFrame, "a push came before Welcome")),
+        }
+    }
+
+    fn settled(&mut self, settled: Settled, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        self.ingesting = self.ingesting.saturating_sub(1);
+        let mut verdicts = settled.receipts.iter().filter(|receipt| {
+            matches!(receipt, Receipt::Accepted(_) | Receipt::Duplicate { .. })
+        });
+        for (feed, seq, id) in settled.own {
+            self.raise_head(feed, seq);
+            let ahead = self.feeds.get(&feed).is_some_and(|feed| feed.sent < seq);
+            if ahead && self.own.len() < OWN_REMEMBERED {
+                self.own.insert((feed, seq), id);
+            }
+            // A duplicate was committed long ago: only reading brings it.
+            if ahead && matches!(verdicts.next(), Some(Receipt::Accepted(_))) && self.mode == Mode::Socket {
+                self.expect_live(feed, true);
+            }
+        }
+        self.send(&Frame::Receipts { batch: settled.batch, receipts: settled.receipts }, effects)
+    }
+
+    fn expect_live(&mut self, feed: FeedId, expected: bool) {
+        if let Some(feed) = self.feeds.get_mut(&feed) {
+            feed.awaits_live = expected;
+        }
+    }
+
+    fn raise_head(&mut self, feed: FeedId, head: u64) {
+        if let Some(feed) = self.feeds.get_mut(&feed) {
+            feed.head = feed.head.max(head);
+        }
+    }
+
+    /// Entries from memory go out at once when they are the next ones; otherwise the database fills the gap.
+    fn live(&mut self, live: LiveEntries<'_>, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let last = live.first_seq + live.entries.len() as u64 - 1;
+        self.raise_head(live.feed, last);
+        self.expect_live(live.feed, false);
+        let Some(feed) = self.feeds.get(&live.feed) else { return Ok(()) };
+        let next = matches!(self.phase, Phase::Live) && !feed.reading && self.unconfirmed < self.window;
+        if !next || feed.sent + 1 < live.first_seq || feed.sent >= last {
+            return Ok(());
+        }
+        let skip = (feed.sent + 1 - live.first_seq) as usize;
+        self.send_entries(live.feed, &live.entries[skip..], effects)
+    }
+
+    fn page(&mut self, page: Page, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        self.reading = self.reading.saturating_sub(1);
+        let Some(feed) = self.feeds.get_mut(&page.feed) else { return Ok(()) };
+        feed.reading = false;
+        if page.entries.is_empty() {
+            // What a hint promised is not there: believe the database.
+            feed.head = page.head.max(feed.sent);
+            return Ok(());
+        }
+        feed.head = feed.head.max(page.head);
+        if feed.sent != page.after {
+            return Ok(());
+        }
+        self.send_entries(page.feed, &page.entries, effects)
+    }
+
+    fn send_entries(
+        &mut self,
+        feed_id: FeedId,
+        entries: &[Received],
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
+        let Some(feed) = self.feeds.get_mut(&feed_id) else { return Ok(()) };
+        let first_seq = feed.sent + 1;
+        let mut items = Vec::with_capacity(entries.len());
+        for (seq, received) in (first_seq..).zip(entries) {
+            items.push(match self.own.remove(&(feed_id, seq)) {
+                Some(id) => Item::Own(id),
+                None => {
+                    self.unconfirmed += received.entry.payload.len() as u64;
+                    Item::Full(received.entry.clone())
+                }
+            });
+        }
+        feed.sent += entries.len() as u64;
+        let page = FeedPage { feed: feed_id, first_seq, items, merged_seq: feed.merged };
+        self.send(&Frame::Entries(vec![page]), effects)
+    }
+
+    /// Asks for the next page of the feed that is behind, one at a time, while the window is open.
+    fn pump(&mut self, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        if !matches!(self.phase, Phase::Live) || self.reading > 0 {
+            return Ok(());
+        }
+        // A one-shot answer carries the receipts before the entries, so that own ones are only named.
+        if self.mode == Mode::Once && self.ingesting > 0 {
+            return Ok(());
+        }
+        let behind = self.feeds.iter_mut().find(|(id, feed)| {
+            feed.sent < feed.head && !(feed.awaits_live && self.own.contains_key(&(**id, feed.sent + 1)))
+        });
+        match behind {
+            Some((id, feed)) if self.unconfirmed < self.window => {
+                feed.reading = true;
+                self.reading = 1;
+                let max_bytes = limits::ENTRIES_PAGE_BYTES;
+                effects.push(ServerEffect::Read { feed: *id, after: feed.sent, max_bytes });
+                Ok(())
+            }
+            None if self.catching_up && self.mode == Mode::Socket => {
+                self.catching_up = false;
+                self.send(&Frame::More(false), effects)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&self, frame: &Frame, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        effects.push(ServerEffect::Send(wire::encode(frame).map_err(|error| bad_frame(&error))?));
+        Ok(())
+    }
+}
+
+/// The bytes of a last frame.
+pub(crate) fn farewell(goodbye: &Goodbye) -> Vec<u8> {
+    wire::encode(&Frame::Goodbye(goodbye.clone())).unwrap_or_default()
+}
+
+fn goodbye(reason: Reason, message: &str) -> Goodbye {
+    Goodbye { reason, message: message.to_owned(), retry_after_ms: 0 }
+}
+
+fn bad_frame(error: &WireError) -> Goodbye {
+    goodbye(Reason::BadFrame, &error.to_string())
+}
+
+fn granted(account: &Account, feed: &AccountFeed) -> FeedGranted {
+    FeedGranted {
+        feed: feed.feed,
+        account: account.account,
+        collection: feed.collection.clone(),
+        scope: feed.scope.clone(),
+        epoch: feed.epoch,
+    }
+}
+
+/// The summary that a device with these cursors has if its history is this one; `None` if it cannot be.
+fn summary_at(account: &Account, cursors: &Cursors) -> Option<[u8; 16]> {
+    let held = cursors
+        .0
+        .iter()
+        .map(|(id, cursor)| {
+            let feed = account.feeds.iter().find(|feed| feed.feed == *id)?;
+            Some((feed.feed, feed.epoch, *cursor, feed.digest_at_cursor?))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(summary(held))
+}

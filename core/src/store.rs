@@ -1,0 +1,208 @@
+//! The device's store: one SQLite file in which a local write, its place in the outbox and what lists show of it are one
+//! transaction, durable before the call returns (invariant I1). No network state can make a write fail.
+//!
+//! - `documents`: automerge documents as appended changes, folded into a snapshot when the tail outgrows it.
+//! - `write`: commands of this device.
+//! - `outbox`: what the server does not have yet, in one lane a document.
+//! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `account`: who this home belongs to, and the feeds' numbers on the wire.
+//! - `query`: lists, records, history and status.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::RngCore;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::collection::Collection;
+use crate::id::{ActorId, DocId};
+use crate::merge::MergeError;
+use crate::record::Invalid;
+
+mod account;
+mod documents;
+mod outbox;
+mod pull;
+mod query;
+mod write;
+
+pub use account::{Adoption, AdoptionError, FeedRow, Identity};
+pub use outbox::Batch;
+pub use pull::{Applied, PullError};
+pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
+pub use write::{Command, ImportOutcome, Imported, Written};
+
+use documents::OpenDocuments;
+
+/// How long a writer waits for another process that shares the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The schema's steps, in order; `user_version` counts those a file has been through.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_store.sql")];
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file was written by a later version.
+    #[error("this home was written by a newer version of FitME (its format is {found}, this one knows {known}): update the app")]
+    Newer {
+        /// The file's format.
+        found: usize,
+        /// The latest that this version knows.
+        known: usize,
+    },
+    /// No room. The write was undone and the store goes on.
+    #[error("the disk is full: nothing was written and nothing is lost; free some space and try again")]
+    DiskFull,
+    /// Another process kept the file locked.
+    #[error("another program kept this home locked for {} seconds: close it or try again", BUSY_TIMEOUT.as_secs())]
+    Busy,
+    /// Stored bytes changed by themselves.
+    #[error("the stored document {doc_id} is damaged: {reason}")]
+    Damaged {
+        /// Which document.
+        doc_id: DocId,
+        /// What was found.
+        reason: MergeError,
+    },
+    /// Anything else that SQLite says.
+    #[error("the store failed: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Why a command was not carried out. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Its content breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no such record here.
+    #[error("there is no record {0} on this device")]
+    NotFound(DocId),
+    /// The record has no such earlier state.
+    #[error("record {0} has no state {1}")]
+    NoSuchState(DocId, crate::id::ChangeHash),
+    /// The record may not grow any more.
+    #[error("record {doc_id} is full: its history has {bytes} bytes of at most {}", crate::limits::DOCUMENT_BYTES)]
+    DocumentFull {
+        /// Which record.
+        doc_id: DocId,
+        /// What it has.
+        bytes: u64,
+    },
+    /// The change is larger than one entry may be.
+    #[error("this change has {bytes} bytes; at most {} fit one entry", crate::limits::ENTRY_BYTES)]
+    EntryTooLarge {
+        /// What it has.
+        bytes: usize,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The open store of one writer.
+pub struct Store {
+    conn: Connection,
+    path: PathBuf,
+    /// Whose actor signs local changes.
+    writer: String,
+    open: OpenDocuments,
+}
+
+impl Store {
+    /// Opens the store at `path`, making it if there is none, for the writer `writer` (each app, extension or background
+    /// process that shares the file has a name of its own).
+    pub fn open(path: &Path, writer: &str, rng: &mut dyn RngCore) -> Result<Self, StoreError> {
+        let conn = Connection::open_with_flags(path, OpenFlags::default())?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        // FULL: a transaction survives power loss once commit returned; F_FULLFSYNC is what Apple's disks need for that.
+        // secure_delete: what is deleted does not stay readable in free pages.
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON;
+             PRAGMA secure_delete = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
+        )?;
+        conn.set_prepared_statement_cache_capacity(64);
+        let mut store =
+            Self { conn, path: path.to_owned(), writer: writer.to_owned(), open: OpenDocuments::default() };
+        store.migrate()?;
+        store.draw_actor(rng)?;
+        Ok(store)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The actor of this writer.
+    pub fn actor(&self) -> Result<ActorId, StoreError> {
+        writer_actor(&self.conn, &self.writer)
+    }
+
+    /// Bounds the file to `pages` pages of 4 KiB: how tests fill a disk.
+    pub fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        Ok(self.conn.pragma_update(None, "max_page_count", pages)?)
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found = usize::try_from(tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?).unwrap_or(0);
+        if found > MIGRATIONS.len() {
+            return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
+        }
+        for step in &MIGRATIONS[found..] {
+            tx.execute_batch(step)?;
+        }
+        if found < MIGRATIONS.len() {
+            tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+        }
+        for (collection, scope) in Collection::feeds_of_an_account() {
+            tx.prepare_cached("INSERT INTO feeds (collection, scope) VALUES (?, ?) ON CONFLICT DO NOTHING")?
+                .execute((collection.name(), scope))?;
+        }
+        Ok(tx.commit()?)
+    }
+
+    fn draw_actor(&mut self, rng: &mut dyn RngCore) -> Result<(), StoreError> {
+        self.conn.execute(
+            "INSERT INTO writers (name, actor) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (&self.writer, ActorId::random(rng).as_bytes()),
+        )?;
+        Ok(())
+    }
+
+    fn meta<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        use rusqlite::OptionalExtension;
+        let mut query = self.conn.prepare_cached("SELECT value FROM meta WHERE key = ?")?;
+        Ok(query.query_row([key], |row| row.get(0)).optional()?)
+    }
+}
+
+/// Writes one key of `meta`.
+fn set_meta(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    conn.prepare_cached("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
+        .execute((key, value))?;
+    Ok(())
+}
+
+fn writer_actor(conn: &Connection, writer: &str) -> Result<ActorId, StoreError> {
+    let mut query = conn.prepare_cached("SELECT actor FROM writers WHERE name = ?")?;
+    Ok(ActorId(query.query_row([writer], |row| row.get(0))?))
+}

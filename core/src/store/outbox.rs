@@ -1,0 +1,210 @@
+//! What the server does not have yet, one lane a document: pending -> (in flight) -> accepted, until the cursor and the
+//! server's merge have passed it. A refused entry leaves its lane; later ones of that document wait beside it, every
+//! other document goes on (invariants I3 and I9). What is in flight is the session's to know: after a cut it is pushed
+//! again and answered `duplicate`.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::documents::{self, DocumentRow};
+use super::write::Command;
+use super::{Store, StoreError};
+use crate::collection::Collection;
+use crate::entry::Entry;
+use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use crate::record;
+use crate::wire::{FeedPush, Receipt, Refusal};
+
+const PENDING: i64 = 0;
+const ACCEPTED: i64 = 1;
+const WAITING: i64 = 2;
+
+/// Entries to push together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// What goes into the frame.
+    pub feeds: Vec<FeedPush>,
+    /// The store's numbers of those entries, in the frame's order: receipts come in it.
+    pub entries: Vec<i64>,
+    /// The highest of them: the next batch starts above it.
+    pub last: i64,
+}
+
+/// Whether the change is in the store.
+pub(super) fn is_known(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<bool, StoreError> {
+    Ok(find(conn, doc_id, hash)?.is_some())
+}
+
+/// The store's number of a change.
+pub(super) fn find(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<Option<i64>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT n FROM entries WHERE doc_id = ? AND change_hash = ?")?;
+    Ok(query.query_row((doc_id.as_bytes(), hash.as_bytes()), |row| row.get(0)).optional()?)
+}
+
+/// Stores an entry of this device and queues it.
+pub(super) fn queue(
+    conn: &Connection,
+    row: &DocumentRow,
+    entry: &Entry,
+    hash: ChangeHash,
+    actor: Option<ActorId>,
+    now_ms: i64,
+    command: &Command,
+) -> Result<EntryId, StoreError> {
+    let id = entry.id();
+    let n = insert(conn, row.feed, None, id, entry, Some(hash))?;
+    let state = if row.blocked { WAITING } else { PENDING };
+    let command = serde_json::to_string(command).expect("a command is plain data");
+    conn.prepare_cached(
+        "INSERT INTO outbox (n, feed, doc_id, entry_id, actor, state, written_at, command)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute((
+        n,
+        row.feed,
+        entry.doc_id.as_bytes(),
+        id.as_bytes(),
+        actor.as_ref().map(ActorId::as_bytes),
+        state,
+        now_ms,
+        command,
+    ))?;
+    Ok(id)
+}
+
+/// Stores an entry, whoever wrote it.
+pub(super) fn insert(
+    conn: &Connection,
+    feed: i64,
+    seq: Option<u64>,
+    id: EntryId,
+    entry: &Entry,
+    hash: Option<ChangeHash>,
+) -> Result<i64, StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO entries (feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute((
+        feed,
+        seq.map(|seq| seq as i64),
+        id.as_bytes(),
+        entry.kind,
+        entry.doc_id.as_bytes(),
+        hash.as_ref().map(ChangeHash::as_bytes),
+        entry.device_time,
+        entry.salt,
+        &entry.payload,
+    ))?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// The server has the entry under this number and id.
+pub(super) fn accept(conn: &Connection, n: i64, seq: u64, id: EntryId) -> Result<(), StoreError> {
+    conn.prepare_cached("UPDATE entries SET seq = ?2, entry_id = ?3 WHERE n = ?1")?
+        .execute((n, seq as i64, id.as_bytes()))?;
+    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3, entry_id = ?4 WHERE n = ?1")?
+        .execute((n, ACCEPTED, seq as i64, id.as_bytes()))?;
+    conn.prepare_cached("UPDATE writers SET last_accepted = ?2 WHERE actor = (SELECT actor FROM outbox WHERE n = ?1)")?
+        .execute((n, id.as_bytes()))?;
+    Ok(())
+}
+
+/// Forgets the commands of entries that the device has received in order and the server has merged.
+pub(super) fn prune(conn: &Connection, feed: i64) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "DELETE FROM outbox WHERE feed = ?1 AND state = ?2
+           AND seq <= (SELECT min(cursor, merged_seq) FROM feeds WHERE feed = ?1)",
+    )?
+    .execute((feed, ACCEPTED))?;
+    Ok(())
+}
+
+impl Store {
+    /// The next entries to push, in the order they were written, from above `after`; `None` when there are none.
+    pub fn next_batch(&self, after: i64, max_entries: usize, max_bytes: usize) -> Result<Option<Batch>, StoreError> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT o.n, f.wire, e.kind, e.doc_id, e.device_time, e.salt, e.payload
+             FROM outbox o JOIN entries e USING (n) JOIN feeds f ON f.feed = o.feed
+             WHERE o.n > ? AND o.state = ? AND f.wire IS NOT NULL AND e.payload IS NOT NULL ORDER BY o.n LIMIT ?",
+        )?;
+        let mut rows = query.query((after, PENDING, max_entries as i64))?;
+        let mut feeds: BTreeMap<FeedId, (Vec<i64>, Vec<Entry>)> = BTreeMap::new();
+        let (mut bytes, mut last) = (0, None);
+        while let Some(row) = rows.next()? {
+            let entry = Entry {
+                kind: row.get(2)?,
+                doc_id: DocId(row.get(3)?),
+                device_time: row.get(4)?,
+                salt: row.get(5)?,
+                payload: row.get(6)?,
+            };
+            bytes += entry.payload.len();
+            if bytes > max_bytes && last.is_some() {
+                break;
+            }
+            last = Some(row.get(0)?);
+            let (numbers, entries) = feeds.entry(FeedId(row.get::<_, i64>(1)? as u64)).or_default();
+            numbers.push(row.get(0)?);
+            entries.push(entry);
+        }
+        Ok(last.map(|last| Batch {
+            entries: feeds.values().flat_map(|(numbers, _)| numbers).copied().collect(),
+            feeds: feeds.into_iter().map(|(feed, (_, entries))| FeedPush { feed, entries }).collect(),
+            last,
+        }))
+    }
+
+    /// Takes the server's receipts for a batch, each final. Returns how many entries were refused.
+    pub fn take_receipts(&mut self, entries: &[i64], receipts: &[Receipt], now_ms: i64) -> Result<usize, StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut refused = 0;
+        for (&n, receipt) in entries.iter().zip(receipts) {
+            match receipt {
+                Receipt::Accepted(seq) => accept(&tx, n, *seq, entry_id(&tx, n)?)?,
+                Receipt::Duplicate { seq, entry_id } => accept(&tx, n, *seq, *entry_id)?,
+                Receipt::Rejected(why) => {
+                    refuse(&tx, n, why, now_ms)?;
+                    refused += 1;
+                }
+                Receipt::Retry(_) => {}
+            }
+        }
+        tx.commit()?;
+        Ok(refused)
+    }
+}
+
+fn entry_id(conn: &Connection, n: i64) -> Result<EntryId, StoreError> {
+    let mut query = conn.prepare_cached("SELECT entry_id FROM entries WHERE n = ?")?;
+    Ok(EntryId(query.query_row([n], |row| row.get(0))?))
+}
+
+/// Hands a refused command back to the person, with the record as it is here, and stops its document's lane.
+fn refuse(conn: &Connection, n: i64, why: &Refusal, now_ms: i64) -> Result<(), StoreError> {
+    let found = conn
+        .query_row("SELECT doc_id, command FROM outbox WHERE n = ?", [n], |row| {
+            Ok((DocId(row.get(0)?), row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    let Some((doc_id, command)) = found else { return Ok(()) };
+    let Some(mut row) = DocumentRow::of(conn, doc_id)? else { return Ok(()) };
+    // A document that does not load must not keep the refusal from being recorded.
+    let text = match (documents::load(conn, doc_id, &row), Collection::named(&row.collection)) {
+        (Ok(doc), Some(collection)) => record::project(&doc, collection).record,
+        _ => serde_json::Value::Null,
+    };
+    conn.execute(
+        "INSERT INTO rejected (n, doc_id, collection, code, message, rejected_at, command, record)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (n, doc_id.as_bytes(), &row.collection, &why.code, &why.message, now_ms, command, text.to_string()),
+    )?;
+    conn.execute("DELETE FROM outbox WHERE n = ?", [n])?;
+    conn.execute(
+        "UPDATE outbox SET state = ? WHERE doc_id = ? AND state = ?",
+        (WAITING, doc_id.as_bytes(), PENDING),
+    )?;
+    row.blocked = true;
+    row.save(conn, doc_id)
+}

@@ -1,0 +1,206 @@
+//! What comes from the server: a page of entries and the cursors behind it in one transaction, so that a crash repeats
+//! the page and repeating changes nothing (invariant I5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::documents::{self, DocumentRow, OpenDocuments};
+use super::{Store, StoreError, outbox};
+use crate::change;
+use crate::entry::{Digest, Entry};
+use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use crate::merge;
+use crate::wire::{EntryKind, FeedPage, Item};
+
+/// Why a page was not applied. Nothing of it was stored; the session ends and starts again from the cursors.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// A feed that this home does not have.
+    #[error("the server sent entries of feed {0}, which this device was not granted")]
+    UnknownFeed(FeedId),
+    /// Entries are missing before the page.
+    #[error("the server sent entries of feed {feed} from {first}, after {cursor} were received: some are missing")]
+    Gap {
+        /// Which feed.
+        feed: FeedId,
+        /// The page's first number.
+        first: u64,
+        /// What was received before.
+        cursor: u64,
+    },
+    /// An own entry named that this device does not hold.
+    #[error("the server named entry {0} as this device's own, and it is not here")]
+    UnknownOwn(EntryId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for PullError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What applying pages did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Entries received, own ones included.
+    pub entries: usize,
+    /// Payload bytes received: what the server counts against the window.
+    pub bytes: u64,
+    /// Documents that changed.
+    pub documents: Vec<DocId>,
+    /// Entries that were stored as they came because they could not be applied.
+    pub unapplied: usize,
+    /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
+    pub shared_actors: BTreeSet<ActorId>,
+}
+
+impl Store {
+    /// Applies pages of entries and moves their feeds' cursors.
+    pub fn apply(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut applied = Applied::default();
+        let mut kept = Vec::new();
+        let own = own_actors(&tx)?;
+        for page in pages {
+            let fresh = receive(&tx, page, &mut applied)?;
+            applied.shared_actors.extend(fresh.actors.intersection(&own));
+            for (doc_id, entries) in fresh.entries {
+                kept.push(fold(&tx, &mut self.open, &fresh.collection, fresh.feed, doc_id, entries, &mut applied)?);
+            }
+        }
+        tx.commit()?;
+        for (doc_id, version, doc) in kept {
+            applied.documents.push(doc_id);
+            self.open.keep(doc_id, version, doc);
+        }
+        Ok(applied)
+    }
+}
+
+struct NewEntry {
+    seq: u64,
+    id: EntryId,
+    entry: Entry,
+    hash: Option<ChangeHash>,
+}
+
+/// A page's entries that are new here, by document.
+struct Fresh {
+    feed: i64,
+    collection: String,
+    entries: BTreeMap<DocId, Vec<NewEntry>>,
+    actors: BTreeSet<ActorId>,
+}
+
+/// Moves the cursor over the page, settles what is already here and returns the rest.
+fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<Fresh, PullError> {
+    let (feed, collection, cursor, digest) = feed_row(conn, page.feed)?;
+    let mut fresh = Fresh { feed, collection, entries: BTreeMap::new(), actors: BTreeSet::new() };
+    if !page.items.is_empty() && page.first_seq > cursor + 1 {
+        return Err(PullError::Gap { feed: page.feed, first: page.first_seq, cursor });
+    }
+    let (mut at, mut sum) = (cursor, digest);
+    for (seq, item) in (page.first_seq..).zip(&page.items) {
+        if let Item::Full(entry) = item {
+            applied.bytes += entry.payload.len() as u64;
+        }
+        if seq <= cursor {
+            continue;
+        }
+        at = seq;
+        applied.entries += 1;
+        sum = sum.plus(match item {
+            Item::Own(id) => settle_own(conn, *id, seq)?,
+            Item::Full(entry) => settle(conn, entry, seq, &mut fresh)?,
+        });
+    }
+    conn.prepare_cached("UPDATE feeds SET cursor = ?2, digest = ?3, merged_seq = max(merged_seq, ?4) WHERE feed = ?1")?
+        .execute((feed, at as i64, sum.to_bytes(), page.merged_seq as i64))
+        .map_err(StoreError::from)?;
+    outbox::prune(conn, feed)?;
+    Ok(fresh)
+}
+
+fn own_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT actor FROM writers")?;
+    let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest), PullError> {
+    let mut query = conn.prepare_cached("SELECT feed, collection, cursor, digest FROM feeds WHERE wire = ?")?;
+    query
+        .query_row([wire.0 as i64], |row| {
+            let digest = Digest(u128::from_be_bytes(row.get(3)?));
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64, digest))
+        })
+        .optional()?
+        .ok_or(PullError::UnknownFeed(wire))
+}
+
+fn settle_own(conn: &Connection, id: EntryId, seq: u64) -> Result<EntryId, PullError> {
+    let mut query = conn.prepare_cached("SELECT n FROM outbox WHERE entry_id = ?")?;
+    let n = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?.ok_or(PullError::UnknownOwn(id))?;
+    outbox::accept(conn, n, seq, id)?;
+    Ok(id)
+}
+
+fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Result<EntryId, PullError> {
+    let id = entry.id();
+    let change = match entry.known_kind() {
+        Some(EntryKind::Change) => change::read(&entry.payload).ok(),
+        _ => None,
+    };
+    let hash = change.as_ref().map(|change| change.facts.hash);
+    if let Some(hash) = hash
+        && let Some(n) = outbox::find(conn, entry.doc_id, hash)?
+    {
+        conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?
+            .execute((n, entry.salt, entry.device_time))?;
+        outbox::accept(conn, n, seq, id)?;
+        return Ok(id);
+    }
+    fresh.actors.extend(change.map(|change| change.facts.actor));
+    let new = NewEntry { seq, id, entry: entry.clone(), hash };
+    fresh.entries.entry(entry.doc_id).or_default().push(new);
+    Ok(id)
+}
+
+/// Applies new entries of one document. Those that cannot be applied stay as they came, counted, and the rest goes on.
+fn fold(
+    conn: &Connection,
+    open: &mut OpenDocuments,
+    collection: &str,
+    feed: i64,
+    doc_id: DocId,
+    mut entries: Vec<NewEntry>,
+    applied: &mut Applied,
+) -> Result<(DocId, i64, automerge::Automerge), PullError> {
+    let mut row = DocumentRow::of(conn, doc_id)?.unwrap_or_else(|| DocumentRow::new(feed, collection));
+    let mut doc = open.take(conn, doc_id, &row)?;
+    let payloads = entries.iter().filter(|new| new.hash.is_some()).map(|new| &new.entry.payload[..]);
+    if merge::apply(&mut doc, payloads).is_err() {
+        doc = documents::load(conn, doc_id, &row)?;
+        for new in &mut entries {
+            // A failed merge may leave the copy half-changed: each attempt starts from one that is whole.
+            let mut attempt = doc.clone();
+            match new.hash.map(|_| merge::apply(&mut attempt, [&new.entry.payload[..]])) {
+                Some(Ok(())) => doc = attempt,
+                _ => new.hash = None,
+            }
+        }
+    }
+    for new in &entries {
+        outbox::insert(conn, row.feed, Some(new.seq), new.id, &new.entry, new.hash)?;
+        row.add_payload(new.entry.payload.len());
+    }
+    let bad = entries.iter().filter(|new| new.hash.is_none()).count();
+    row.unapplied += bad as i64;
+    applied.unapplied += bad;
+    documents::save(conn, doc_id, &mut row, &doc)?;
+    Ok((doc_id, row.version, doc))
+}

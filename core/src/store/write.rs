@@ -1,0 +1,321 @@
+//! Commands of this device: change, entry, outbox row and list columns in one durable transaction.
+
+use automerge::Automerge;
+use rand::RngCore;
+use rusqlite::{Connection, TransactionBehavior};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::documents::{self, DocumentRow, OpenDocuments};
+use super::{Store, StoreError, WriteError, outbox};
+use crate::change;
+use crate::collection::Collection;
+use crate::entry::Entry;
+use crate::id::{ActorId, ChangeHash, DocId, EntryId};
+use crate::limits;
+use crate::merge;
+use crate::record::{self, Author, Invalid, Scalar};
+use crate::wire::EntryKind;
+
+/// What a person or an app asks for. It is kept beside the change that it became until the server has merged that, so
+/// that it can be made again should the change be refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Command {
+    /// A new record. The profile, of which there is one, is made or edited.
+    Create {
+        /// Collection name.
+        collection: String,
+        /// Its fields, see docs/records.md.
+        fields: Value,
+    },
+    /// Fields that change; `null` removes one.
+    Edit {
+        /// Which record.
+        #[serde(with = "doc_id_text")]
+        doc_id: DocId,
+        /// The fields, see docs/records.md.
+        patch: Value,
+    },
+    /// Hides a record; undone by `Restore`.
+    Trash {
+        /// Which record.
+        #[serde(with = "doc_id_text")]
+        doc_id: DocId,
+    },
+    /// Shows a trashed record again.
+    Restore {
+        /// Which record.
+        #[serde(with = "doc_id_text")]
+        doc_id: DocId,
+    },
+    /// Brings back an earlier state, as a new change.
+    RestoreTo {
+        /// Which record.
+        #[serde(with = "doc_id_text")]
+        doc_id: DocId,
+        /// The change after which the record was in that state: hex, see the record's history.
+        state: String,
+    },
+    /// The containers of a document that any device may make; nobody asked for it by itself.
+    Genesis,
+    /// One importer step; it can be made again from the original file.
+    Import {
+        /// The step.
+        step: u16,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The record.
+    pub doc_id: DocId,
+    /// Whether anything was written: an equal value writes nothing.
+    pub changed: bool,
+}
+
+/// One workout of an imported file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// Derived from the file and the session in it.
+    pub doc_id: DocId,
+    /// Fields by importer step, the first step first. A later importer version only adds steps.
+    pub steps: Vec<Vec<(String, Scalar)>>,
+    /// The device's zone, where the file has none.
+    pub zone_guess: Option<String>,
+}
+
+/// What became of an imported workout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportOutcome {
+    /// New on this device.
+    Added,
+    /// Known, and this importer knew more.
+    Extended,
+    /// Known; nothing was written.
+    Known,
+}
+
+impl Store {
+    /// Carries out one command; it is durable when this returns. `now_ms` is the device's clock, UTC.
+    pub fn write(&mut self, command: &Command, now_ms: i64, rng: &mut dyn RngCore) -> Result<Written, WriteError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let actor = super::writer_actor(&tx, &self.writer)?;
+        let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
+        let (doc_id, row, doc, changed) = writer.carry_out(command)?;
+        tx.commit()?;
+        self.open.keep(doc_id, row.version, doc);
+        Ok(Written { doc_id, changed })
+    }
+
+    /// Imports a page of workouts with one commit.
+    pub fn import(
+        &mut self,
+        page: &[Imported],
+        now_ms: i64,
+        rng: &mut dyn RngCore,
+    ) -> Result<Vec<ImportOutcome>, WriteError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let actor = super::writer_actor(&tx, &self.writer)?;
+        let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
+        let outcomes = page.iter().map(|imported| writer.import(imported)).collect::<Result<_, _>>()?;
+        tx.commit()?;
+        Ok(outcomes)
+    }
+
+    /// Keeps an imported file; false if it was here already. `hash` is its blake3.
+    pub fn keep_original(&mut self, hash: &[u8; 32], name: &str, bytes: &[u8], now_ms: i64) -> Result<bool, StoreError> {
+        let kept = self.conn.execute(
+            "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (hash, name, now_ms, bytes),
+        )?;
+        Ok(kept == 1)
+    }
+}
+
+/// One transaction's worth of local changes.
+struct Writer<'a> {
+    conn: &'a Connection,
+    open: &'a mut OpenDocuments,
+    actor: ActorId,
+    now_ms: i64,
+    rng: &'a mut dyn RngCore,
+}
+
+type Carried = (DocId, DocumentRow, Automerge, bool);
+
+impl Writer<'_> {
+    fn carry_out(&mut self, command: &Command) -> Result<Carried, WriteError> {
+        let author = Author { actor: self.actor, time_ms: self.now_ms };
+        match command {
+            Command::Create { collection, fields } => self.create(command, collection, fields, &author),
+            Command::Edit { doc_id, patch } => self.change(command, *doc_id, |doc, collection, rng| {
+                Ok(record::edit(doc, collection, patch, &author, rng)?)
+            }),
+            Command::Trash { doc_id } => {
+                self.change(command, *doc_id, |doc, _, _| Ok(record::set_trashed(doc, true, &author)))
+            }
+            Command::Restore { doc_id } => {
+                self.change(command, *doc_id, |doc, _, _| Ok(record::set_trashed(doc, false, &author)))
+            }
+            Command::RestoreTo { doc_id, state } => self.change(command, *doc_id, |doc, collection, rng| {
+                let hash = state_hash(state).ok_or(WriteError::NotFound(*doc_id))?;
+                if doc.get_change_meta_by_hash(&automerge::ChangeHash(hash.0)).is_none() {
+                    return Err(WriteError::NoSuchState(*doc_id, hash));
+                }
+                Ok(record::restore_to(doc, collection, &hash, &author, rng)?)
+            }),
+            Command::Genesis | Command::Import { .. } => unreachable!("made by the store itself, never asked for"),
+        }
+    }
+
+    fn create(
+        &mut self,
+        command: &Command,
+        collection: &str,
+        fields: &Value,
+        author: &Author,
+    ) -> Result<Carried, WriteError> {
+        let collection = collection_named(collection)?;
+        if collection == Collection::Profile {
+            let doc_id = record::profile_id(0);
+            self.ensure_genesis(doc_id, collection)?;
+            return self.change(command, doc_id, |doc, collection, rng| {
+                Ok(record::edit(doc, collection, fields, author, rng)?)
+            });
+        }
+        let (doc, payload) = record::create(collection, fields, author, self.rng)?;
+        let doc_id = DocId::random(self.now_ms, self.rng);
+        let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
+        self.append(doc_id, &mut row, payload, self.now_ms, command)?;
+        documents::save(self.conn, doc_id, &mut row, &doc)?;
+        Ok((doc_id, row, doc, true))
+    }
+
+    /// Makes one change to a document and stores it, unless it turns out to change nothing.
+    fn change(
+        &mut self,
+        command: &Command,
+        doc_id: DocId,
+        make: impl FnOnce(&mut Automerge, Collection, &mut dyn RngCore) -> Result<Option<Vec<u8>>, WriteError>,
+    ) -> Result<Carried, WriteError> {
+        let mut row = DocumentRow::of(self.conn, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
+        let collection = collection_named(&row.collection)?;
+        let mut doc = self.open.take(self.conn, doc_id, &row)?;
+        let payload = make(&mut doc, collection, self.rng)?;
+        let changed = payload.is_some();
+        if let Some(payload) = payload {
+            self.append(doc_id, &mut row, payload, self.now_ms, command)?;
+            documents::save(self.conn, doc_id, &mut row, &doc)?;
+        }
+        Ok((doc_id, row, doc, changed))
+    }
+
+    /// The document of a derived id, made of its genesis change unless it is here.
+    fn ensure_genesis(&mut self, doc_id: DocId, collection: Collection) -> Result<bool, WriteError> {
+        if DocumentRow::of(self.conn, doc_id)?.is_some() {
+            return Ok(false);
+        }
+        let payload = record::genesis(collection);
+        let doc = record::from_genesis(collection);
+        let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
+        self.append(doc_id, &mut row, payload, 0, &Command::Genesis)?;
+        documents::save(self.conn, doc_id, &mut row, &doc)?;
+        Ok(true)
+    }
+
+    fn import(&mut self, imported: &Imported) -> Result<ImportOutcome, WriteError> {
+        let doc_id = imported.doc_id;
+        let added = self.ensure_genesis(doc_id, Collection::Workouts)?;
+        let mut row = DocumentRow::of(self.conn, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
+        let mut doc = self.open.take(self.conn, doc_id, &row)?;
+        let mut extended = false;
+        for (step, fields) in (1..).zip(&imported.steps) {
+            let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
+            let hash = change::read(&payload).expect("a change that this device just made").facts.hash;
+            if !outbox::is_known(self.conn, doc_id, hash)? {
+                merge::apply(&mut doc, [&payload[..]])
+                    .map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+                self.append(doc_id, &mut row, payload, 0, &Command::Import { step })?;
+                extended = true;
+            }
+        }
+        if let (true, Some(zone)) = (added, &imported.zone_guess) {
+            let author = Author { actor: self.actor, time_ms: self.now_ms };
+            let patch = serde_json::json!({ "zone_guess": zone });
+            if let Some(payload) = record::edit(&mut doc, Collection::Workouts, &patch, &author, self.rng)? {
+                self.append(doc_id, &mut row, payload, self.now_ms, &Command::Edit { doc_id, patch })?;
+            }
+        }
+        if extended {
+            documents::save(self.conn, doc_id, &mut row, &doc)?;
+        }
+        Ok(match (added, extended) {
+            (true, _) => ImportOutcome::Added,
+            (false, true) => ImportOutcome::Extended,
+            (false, false) => ImportOutcome::Known,
+        })
+    }
+
+    fn append(
+        &mut self,
+        doc_id: DocId,
+        row: &mut DocumentRow,
+        payload: Vec<u8>,
+        device_time: i64,
+        command: &Command,
+    ) -> Result<EntryId, WriteError> {
+        if payload.len() > limits::ENTRY_BYTES {
+            return Err(WriteError::EntryTooLarge { bytes: payload.len() });
+        }
+        // The server counts payloads too; a document refused there would be refused for good.
+        row.add_payload(payload.len());
+        let bytes = row.payload_bytes as u64;
+        if bytes > limits::DOCUMENT_BYTES {
+            return Err(WriteError::DocumentFull { doc_id, bytes });
+        }
+        let hash = change::read(&payload).expect("a change that this device just made").facts.hash;
+        let mut salt = [0; 8];
+        if *command != Command::Genesis {
+            self.rng.fill_bytes(&mut salt);
+        }
+        let actor = match command {
+            Command::Genesis | Command::Import { .. } => None,
+            _ => Some(self.actor),
+        };
+        let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
+        Ok(outbox::queue(self.conn, row, &entry, hash, actor, self.now_ms, command)?)
+    }
+
+    fn feed(&self, collection: Collection) -> Result<i64, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT feed FROM feeds WHERE collection = ? AND scope = ''")?;
+        Ok(query.query_row([collection.name()], |row| row.get(0))?)
+    }
+}
+
+fn collection_named(name: &str) -> Result<Collection, Invalid> {
+    let named = Collection::named(name).filter(|collection| collection.is_served());
+    named.ok_or_else(|| Invalid::record(format!("\"{name}\" is no collection that this version can write to")))
+}
+
+fn state_hash(text: &str) -> Option<ChangeHash> {
+    let bytes = (0..text.len() / 2)
+        .map(|at| text.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect::<Option<Vec<_>>>()?;
+    ChangeHash::from_slice(&bytes)
+}
+
+mod doc_id_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::id::DocId;
+
+    pub fn serialize<S: Serializer>(id: &DocId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DocId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

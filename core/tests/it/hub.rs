@@ -1,0 +1,362 @@
+//! Devices and a server that exist only in memory: the shipped session of both ends with the smallest database that can
+//! stand behind it, so that a thousand sessions run in a second. What Postgres must do is tested against Postgres.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use fitme_core::change;
+use fitme_core::collection::Collection;
+use fitme_core::entry::Digest;
+use fitme_core::id::{ActorId, ChangeHash, DocId, Epoch, FeedId, Installation};
+use fitme_core::record;
+use fitme_core::session::{
+    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, LiveEntries, Mode, Page, Received, ServerEffect,
+    ServerEvent, ServerSession, Settled,
+};
+use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store};
+use fitme_core::wire::{Cursors, FeedGranted, FeedPush, Receipt, Refusal};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+/// 2026-11-22 08:00 UTC.
+pub const MORNING: i64 = 1_795_334_400_000;
+
+/// One feed in the hub's memory.
+struct Feed {
+    collection: Collection,
+    scope: &'static str,
+    epoch: Epoch,
+    entries: Vec<(Received, ChangeHash, ActorId)>,
+}
+
+impl Feed {
+    fn digest(&self, upto: u64) -> Option<Digest> {
+        let entries = self.entries.get(..usize::try_from(upto).ok()?)?;
+        Some(entries.iter().fold(Digest::default(), |sum, (received, ..)| sum.plus(received.id)))
+    }
+}
+
+/// The server: one account, everything in memory.
+pub struct Hub {
+    feeds: BTreeMap<FeedId, Feed>,
+    /// Documents whose entries are refused, with a code.
+    pub refuse: BTreeMap<DocId, &'static str>,
+}
+
+impl Hub {
+    pub fn new() -> Self {
+        let feeds = Collection::feeds_of_an_account().zip(1..).map(|((collection, scope), n)| {
+            // Spread like the random numbers of a real server.
+            let feed = FeedId(n * 0x0F0F_1234_5678 % 0xFFFF_FFFF_FFFF);
+            (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new() })
+        });
+        Self { feeds: feeds.collect(), refuse: BTreeMap::new() }
+    }
+
+    pub fn granted(&self) -> Vec<FeedGranted> {
+        let granted = |(id, feed): (&FeedId, &Feed)| FeedGranted {
+            feed: *id,
+            account: [9; 16],
+            collection: feed.collection.name().to_owned(),
+            scope: feed.scope.to_owned(),
+            epoch: feed.epoch,
+        };
+        self.feeds.iter().map(granted).collect()
+    }
+
+    /// Numbers of all entries, feed by feed.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.feeds.values().map(|feed| feed.entries.len()).collect()
+    }
+
+    fn heads(&self) -> Vec<(FeedId, u64)> {
+        self.feeds.iter().map(|(id, feed)| (*id, feed.entries.len() as u64)).collect()
+    }
+
+    /// Forgets the last entries of each feed, as a server restored from a backup has.
+    pub fn restore_from_backup(&mut self, lost: usize) {
+        for feed in self.feeds.values_mut() {
+            let keep = feed.entries.len().saturating_sub(lost);
+            feed.entries.truncate(keep);
+        }
+    }
+
+    fn account(&self, cursors: &Cursors, actors: &[ActorId]) -> Account {
+        let tip = |actor: &ActorId| {
+            let mut written = self.feeds.values().flat_map(|feed| &feed.entries).filter(|(_, _, by)| by == actor);
+            written.next_back().map(|(received, ..)| (*actor, received.id))
+        };
+        Account {
+            installation: Installation([1; 8]),
+            account: [9; 16],
+            clock_ms: MORNING,
+            actors: actors.iter().filter_map(tip).collect(),
+            feeds: self
+                .feeds
+                .iter()
+                .map(|(id, feed)| AccountFeed {
+                    feed: *id,
+                    collection: feed.collection.name().to_owned(),
+                    scope: feed.scope.to_owned(),
+                    epoch: feed.epoch,
+                    head: feed.entries.len() as u64,
+                    head_digest: feed.digest(feed.entries.len() as u64).unwrap_or_default(),
+                    merged: feed.entries.len() as u64,
+                    digest_at_cursor: cursors.0.get(id).and_then(|cursor| feed.digest(*cursor)),
+                })
+                .collect(),
+        }
+    }
+
+    fn ingest(&mut self, batch: u64, pushes: &[FeedPush]) -> Settled {
+        let mut settled = Settled { batch, receipts: Vec::new(), own: Vec::new() };
+        for push in pushes {
+            let feed = self.feeds.get_mut(&push.feed).expect("a feed that the hub granted");
+            for entry in &push.entries {
+                if let Some(code) = self.refuse.get(&entry.doc_id) {
+                    let why = Refusal { code: (*code).to_owned(), message: "The test refuses it.".to_owned() };
+                    settled.receipts.push(Receipt::Rejected(why));
+                    continue;
+                }
+                let facts = change::read(&entry.payload).expect("devices push readable changes").facts;
+                let known = feed
+                    .entries
+                    .iter()
+                    .position(|(known, hash, _)| known.entry.doc_id == entry.doc_id && *hash == facts.hash);
+                let (seq, id, receipt) = match known {
+                    Some(at) => {
+                        let id = feed.entries[at].0.id;
+                        (at as u64 + 1, id, Receipt::Duplicate { seq: at as u64 + 1, entry_id: id })
+                    }
+                    None => {
+                        let id = entry.id();
+                        feed.entries.push((Received { id, entry: entry.clone() }, facts.hash, facts.actor));
+                        (feed.entries.len() as u64, id, Receipt::Accepted(feed.entries.len() as u64))
+                    }
+                };
+                settled.own.push((push.feed, seq, id));
+                settled.receipts.push(receipt);
+            }
+        }
+        settled
+    }
+
+    fn page(&self, feed: FeedId, after: u64, max_bytes: usize) -> Page {
+        let entries = &self.feeds[&feed].entries;
+        let mut bytes = 0;
+        let page = entries.iter().skip(after as usize).map(|(received, ..)| received.clone()).take_while(|received| {
+            bytes += received.entry.payload.len();
+            bytes <= max_bytes.max(received.entry.payload.len())
+        });
+        Page { feed, after, entries: page.collect(), head: entries.len() as u64 }
+    }
+}
+
+/// A device: its store on a real file.
+pub struct Device {
+    pub store: Store,
+    pub name: &'static str,
+    pub now_ms: i64,
+    pub rng: StdRng,
+    directory: tempfile::TempDir,
+}
+
+impl Device {
+    pub fn new(name: &'static str, seed: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut rng = StdRng::seed_from_u64(seed ^ name.bytes().fold(7, |sum, byte| sum * 31 + u64::from(byte)));
+        let store = Store::open(&directory.path().join("fitme.db"), "test", &mut rng).expect("a new store opens");
+        Self { store, name, now_ms: MORNING, rng, directory }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("fitme.db")
+    }
+
+    /// Opens the file again, as after the process was killed.
+    pub fn restart(&mut self) {
+        self.store = Store::open(&self.path(), "test", &mut self.rng).expect("a store opens again");
+    }
+
+    pub fn sign_in(&mut self, hub: &Hub) {
+        let identity = Identity {
+            account: [9; 16],
+            device: [self.name.len() as u8; 16],
+            email: "ann@example.org".to_owned(),
+            device_name: self.name.to_owned(),
+            server: "http://127.0.0.1:1".to_owned(),
+            token: "secret".to_owned(),
+        };
+        self.store.adopt(&Adoption { identity, feeds: hub.granted() }).expect("the home takes the account");
+    }
+
+    /// Carries out a command a second after the last one.
+    pub fn write(&mut self, command: &Command) -> DocId {
+        self.now_ms += 1_000;
+        self.store.write(command, self.now_ms, &mut self.rng).expect("the command is valid").doc_id
+    }
+
+    pub fn log(&mut self, collection: Collection, fields: Value) -> DocId {
+        self.write(&Command::Create { collection: collection.name().to_owned(), fields })
+    }
+
+    pub fn edit(&mut self, doc_id: DocId, patch: Value) {
+        self.write(&Command::Edit { doc_id, patch });
+    }
+
+    pub fn record(&self, doc_id: DocId) -> Value {
+        self.store.show(doc_id).expect("the store answers").expect("the record is here").record
+    }
+
+    pub fn list(&self, collection: Collection) -> Vec<fitme_core::store::Listed> {
+        let query = ListQuery { collection, since: None, until: None, trashed: false, limit: 1_000 };
+        self.store.list(&query).expect("the store answers")
+    }
+
+    /// Syncs over a connection that never breaks.
+    pub fn sync(&mut self, hub: &mut Hub) {
+        let mut link = Link::open(self);
+        while link.step(self, hub) {}
+        assert!(link.synced, "{}: a session over a good connection ends in sync", self.name);
+    }
+
+    /// Syncs over a connection that is cut after `messages`.
+    pub fn sync_cut_after(&mut self, hub: &mut Hub, messages: usize) {
+        let mut link = Link::open(self);
+        for _ in 0..messages {
+            if !link.step(self, hub) {
+                return;
+            }
+        }
+    }
+}
+
+/// One connection between a device and the hub.
+pub struct Link {
+    device: DeviceSession,
+    server: ServerSession,
+    to_server: VecDeque<Vec<u8>>,
+    to_device: VecDeque<Vec<u8>>,
+    pub synced: bool,
+    pub bytes: usize,
+}
+
+impl Link {
+    pub fn open(device: &mut Device) -> Self {
+        let mut link = Self {
+            device: DeviceSession::new(),
+            server: ServerSession::new(Mode::Socket),
+            to_server: VecDeque::new(),
+            to_device: VecDeque::new(),
+            synced: false,
+            bytes: 0,
+        };
+        link.tell_device(device, DeviceEvent::Opened);
+        link
+    }
+
+    /// Delivers one message in either direction; false when there is none.
+    pub fn step(&mut self, device: &mut Device, hub: &mut Hub) -> bool {
+        if let Some(message) = self.to_server.pop_front() {
+            let effects = self.server.handle(ServerEvent::Message(&message));
+            self.perform(hub, effects);
+            return true;
+        }
+        let Some(message) = self.to_device.pop_front() else { return false };
+        self.tell_device(device, DeviceEvent::Message(&message));
+        true
+    }
+
+    fn tell_device(&mut self, device: &mut Device, event: DeviceEvent<'_>) {
+        let effects = self.device.handle(&mut device.store, event, device.now_ms, &mut device.rng);
+        for effect in effects.expect("the session goes on") {
+            match effect {
+                DeviceEffect::Send(message) => {
+                    self.bytes += message.len();
+                    self.to_server.push_back(message);
+                }
+                DeviceEffect::Synced => self.synced = true,
+                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) => {}
+                DeviceEffect::Closed(goodbye) => panic!("{}: {}", device.name, goodbye.message),
+            }
+        }
+    }
+
+    fn perform(&mut self, hub: &mut Hub, effects: Vec<ServerEffect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            let event = match effect {
+                ServerEffect::Send(message) | ServerEffect::Close(message) => {
+                    self.bytes += message.len();
+                    self.to_device.push_back(message);
+                    continue;
+                }
+                ServerEffect::LoadAccount { cursors, actors } => ServerEvent::Account(hub.account(&cursors, &actors)),
+                ServerEffect::RenewEpochs(feeds) => ServerEvent::EpochsRenewed(
+                    feeds
+                        .into_iter()
+                        .map(|id| {
+                            let feed = hub.feeds.get_mut(&id).expect("a known feed");
+                            feed.epoch.0[7] ^= 0xff;
+                            (id, feed.epoch)
+                        })
+                        .collect(),
+                ),
+                ServerEffect::Ingest { batch, feeds } => {
+                    let before = hub.heads();
+                    let settled = hub.ingest(batch, &feeds);
+                    effects.extend(self.server.handle(ServerEvent::Settled(settled)));
+                    for (feed, head) in before {
+                        let page = hub.page(feed, head, usize::MAX);
+                        if !page.entries.is_empty() {
+                            let live = LiveEntries { feed, first_seq: head + 1, entries: &page.entries };
+                            effects.extend(self.server.handle(ServerEvent::Live(live)));
+                        }
+                    }
+                    continue;
+                }
+                ServerEffect::Read { feed, after, max_bytes } => ServerEvent::Page(hub.page(feed, after, max_bytes)),
+            };
+            effects.extend(self.server.handle(event));
+        }
+    }
+}
+
+/// Both devices hold the same documents with the same heads and the same records.
+pub fn assert_converged(a: &Device, b: &Device) {
+    let (ours, theirs) = (a.store.heads().expect("heads"), b.store.heads().expect("heads"));
+    assert_eq!(ours, theirs, "{} and {} have different heads", a.name, b.name);
+    for (doc_id, _) in ours {
+        assert_eq!(a.record(doc_id), b.record(doc_id), "{} and {} project {doc_id} differently", a.name, b.name);
+    }
+}
+
+/// A workout with one exercise of one set.
+pub fn workout(title: &str) -> Value {
+    serde_json::json!({
+        "start": MORNING,
+        "title": title,
+        "exercises": [{ "name": "Squat", "sets": [{ "reps": 5, "load": "100 kg", "kind": "work" }] }],
+    })
+}
+
+/// A random but valid command: mostly new moods, sometimes an edit of what is there.
+pub fn random_command(rng: &mut StdRng, known: &[DocId]) -> Command {
+    match (rng.random_range(0..4), known) {
+        (1, [_, ..]) => Command::Edit {
+            doc_id: known[rng.random_range(0..known.len())],
+            patch: serde_json::json!({ "note": format!("edited {}", rng.random_range(0..1000)) }),
+        },
+        (2, [_, ..]) => Command::Trash { doc_id: known[rng.random_range(0..known.len())] },
+        _ => Command::Create {
+            collection: "moods".to_owned(),
+            fields: serde_json::json!({ "at": MORNING + rng.random_range(0..1_000_000), "valence": rng.random_range(-2..=2) }),
+        },
+    }
+}
+
+/// An id of the profile.
+pub fn profile() -> DocId {
+    record::profile_id(0)
+}

@@ -1,0 +1,182 @@
+//! The device's store: what is durable, what is queued, what is refused.
+
+use std::fs;
+
+use fitme_core::collection::Collection;
+use fitme_core::store::{Command, Store, StoreError, Sync, WriteError};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+use crate::hub::{Device, Hub, MORNING, random_command, workout};
+
+/// What a crash leaves: the files as they are at this moment, without any closing of the store.
+fn after_a_crash(device: &Device) -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        let from = device.path().with_file_name(format!("fitme.db{suffix}"));
+        if from.exists() {
+            fs::copy(&from, directory.path().join(format!("fitme.db{suffix}"))).unwrap();
+        }
+    }
+    let store = Store::open(&directory.path().join("fitme.db"), "test", &mut StdRng::seed_from_u64(1)).unwrap();
+    (directory, store)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// I1: after each command that returned, the files alone hold it, listed and queued.
+    #[test]
+    fn i1_a_write_that_returned_is_durable_listed_and_queued(seed in 0u64..1_000_000, writes in 1usize..12) {
+        let mut phone = Device::new("phone", seed);
+        let mut commands = StdRng::seed_from_u64(seed);
+        let mut known = Vec::new();
+        for _ in 0..writes {
+            let command = random_command(&mut commands, &known);
+            let before = phone.store.status().unwrap().pending;
+            let written = phone.store.write(&command, MORNING, &mut phone.rng).unwrap();
+            let (_files, recovered) = after_a_crash(&phone);
+            prop_assert_eq!(recovered.heads().unwrap(), phone.store.heads().unwrap());
+            prop_assert_eq!(recovered.show(written.doc_id).unwrap(), phone.store.show(written.doc_id).unwrap());
+            prop_assert_eq!(recovered.status().unwrap().pending, before + u64::from(written.changed));
+            if !known.contains(&written.doc_id) {
+                known.push(written.doc_id);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_equal_value_writes_nothing() {
+    let mut phone = Device::new("phone", 1);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    let before = phone.store.status().unwrap().pending;
+    let again = Command::Edit { doc_id: id, patch: json!({ "title": "Legs" }) };
+    let written = phone.store.write(&again, MORNING, &mut phone.rng).unwrap();
+    assert!(!written.changed);
+    assert_eq!(phone.store.status().unwrap().pending, before);
+}
+
+#[test]
+fn an_invalid_command_is_refused_with_a_sentence_and_writes_nothing() {
+    let mut phone = Device::new("phone", 2);
+    let command = Command::Create { collection: "moods".to_owned(), fields: json!({ "at": MORNING, "valence": 7 }) };
+    let error = phone.store.write(&command, MORNING, &mut phone.rng).unwrap_err();
+    assert!(matches!(error, WriteError::Invalid(_)), "{error:?}");
+    assert!(error.to_string().contains("valence"), "{error}");
+    assert_eq!(phone.store.status().unwrap().pending, 0);
+    assert!(phone.list(Collection::Moods).is_empty());
+}
+
+#[test]
+fn a_trashed_record_comes_back_and_an_earlier_state_is_restored_as_a_new_change() {
+    let mut phone = Device::new("phone", 3);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    let first = phone.store.history(id).unwrap().last().unwrap().hash;
+    phone.edit(id, json!({ "title": "Arms" }));
+    phone.write(&Command::Trash { doc_id: id });
+    assert!(phone.list(Collection::Workouts).is_empty());
+    phone.write(&Command::Restore { doc_id: id });
+    assert_eq!(phone.list(Collection::Workouts).len(), 1);
+    phone.write(&Command::RestoreTo { doc_id: id, state: first.to_string() });
+    assert_eq!(phone.record(id)["title"], "Legs");
+    assert_eq!(phone.store.history(id).unwrap().len(), 5);
+}
+
+#[test]
+fn two_processes_that_share_a_home_see_each_others_changes() {
+    let mut phone = Device::new("phone", 4);
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut background = Store::open(&phone.path(), "background", &mut rng).unwrap();
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    background.write(&Command::Edit { doc_id: id, patch: json!({ "note": "from the watch" }) }, MORNING, &mut rng).unwrap();
+    // The phone's open copy is stale now: it must notice before it writes on.
+    phone.edit(id, json!({ "title": "Legs and more" }));
+    let record = phone.record(id);
+    assert_eq!((&record["title"], &record["note"]), (&json!("Legs and more"), &json!("from the watch")));
+    assert_ne!(phone.store.actor().unwrap(), background.actor().unwrap());
+}
+
+#[test]
+fn a_full_disk_refuses_the_write_undoes_it_and_leaves_the_store_usable() {
+    let mut phone = Device::new("phone", 6);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    phone.store.limit_pages(1).unwrap();
+    let note = "x".repeat(60_000);
+    let command = Command::Edit { doc_id: id, patch: json!({ "note": note }) };
+    let error = phone.store.write(&command, MORNING, &mut phone.rng).unwrap_err();
+    assert!(matches!(error, WriteError::Store(StoreError::DiskFull)), "{error:?}");
+    assert_eq!(phone.record(id)["note"], json!(null), "nothing of the refused write shows");
+    phone.store.limit_pages(1_000_000).unwrap();
+    phone.edit(id, json!({ "note": note }));
+    assert_eq!(phone.record(id)["note"].as_str().unwrap().len(), 60_000);
+}
+
+#[test]
+fn a_home_of_a_newer_version_is_refused_with_what_to_do() {
+    let phone = Device::new("phone", 7);
+    let raw = rusqlite::Connection::open(phone.path()).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(&phone.path(), "test", &mut StdRng::seed_from_u64(1)).err().unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }));
+    assert!(error.to_string().contains("update the app"), "{error}");
+}
+
+#[test]
+fn a_stored_byte_that_flipped_is_found_and_other_documents_go_on() {
+    let mut phone = Device::new("phone", 8);
+    let damaged = phone.log(Collection::Workouts, workout("Legs"));
+    let whole = phone.log(Collection::Workouts, workout("Arms"));
+    phone.restart();
+    let raw = rusqlite::Connection::open(phone.path()).unwrap();
+    let changed = raw.execute(
+        "UPDATE entries SET payload = CAST(substr(payload, 1, length(payload) - 1) || x'ff' AS BLOB) WHERE doc_id = ?",
+        [damaged.as_bytes()],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    let error = phone.store.show(damaged).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { doc_id, .. } if doc_id == damaged), "{error:?}");
+    assert_eq!(phone.record(whole)["title"], "Arms");
+}
+
+#[test]
+fn a_long_record_is_folded_into_a_snapshot_and_reads_the_same() {
+    let mut phone = Device::new("phone", 9);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    for n in 0..120 {
+        phone.edit(id, json!({ "note": format!("set {n}: {}", "felt heavy ".repeat(n % 7)) }));
+    }
+    let open = phone.record(id);
+    phone.restart();
+    assert_eq!(phone.record(id), open);
+    let raw = rusqlite::Connection::open(phone.path()).unwrap();
+    let snapshots: i64 = raw.query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0)).unwrap();
+    assert_eq!(snapshots, 1);
+}
+
+/// I9 and I3: the refused entry comes back with its code and text, its document's later entries wait beside it, and every
+/// other document goes on.
+#[test]
+fn a_refused_entry_leaves_its_lane_and_stops_nothing_else() {
+    let mut hub = Hub::new();
+    let mut phone = Device::new("phone", 10);
+    phone.sign_in(&hub);
+    let bad = phone.log(Collection::Workouts, workout("Refused"));
+    let good = phone.log(Collection::Workouts, workout("Fine"));
+    phone.edit(bad, json!({ "note": "later" }));
+    hub.refuse.insert(bad, "document_full");
+    phone.sync(&mut hub);
+    let status = phone.store.status().unwrap();
+    assert_eq!((status.pending, status.rejected), (0, 2), "{status:?}");
+    let refused = phone.store.rejected().unwrap();
+    assert_eq!(refused[0].code, "document_full");
+    assert_eq!(refused[0].record["title"], "Refused");
+    assert_eq!(refused[0].command["do"], "create");
+    phone.edit(bad, json!({ "note": "later still" }));
+    phone.sync(&mut hub);
+    assert_eq!(phone.store.status().unwrap().waiting, 1);
+    let states: Vec<_> = phone.list(Collection::Workouts).into_iter().map(|row| (row.doc_id, row.sync)).collect();
+    assert!(states.contains(&(bad, Sync::Rejected)) && states.contains(&(good, Sync::Synced)), "{states:?}");
+}
