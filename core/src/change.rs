@@ -88,7 +88,10 @@ pub enum BadChange {
         allowed: u64,
     },
     /// More dependencies than one change may have.
-    #[error("the change has {claimed} dependencies and may have {}; merge the document first", limits::CHANGE_DEPENDENCIES)]
+    #[error(
+        "the change has {claimed} dependencies and may have {}; merge the document first",
+        limits::CHANGE_DEPENDENCIES
+    )]
     TooManyDependencies {
         /// What it claims.
         claimed: u64,

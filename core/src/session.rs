@@ -11,7 +11,7 @@ mod server;
 
 pub use device::{DeviceEffect, DeviceEvent, DeviceSession, SessionError};
 pub use server::{
-    AccountFeed, Account, LiveEntries, Mode, Page, Received, ServerEffect, ServerEvent, ServerSession, Settled,
+    Account, AccountFeed, LiveEntries, Mode, Page, Received, ServerEffect, ServerEvent, ServerSession, Settled,
 };
 
 /// 16 bytes over what a device holds of its feeds, which must come in ascending order.

@@ -44,7 +44,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file was written by a later version.
-    #[error("this home was written by a newer version of FitME (its format is {found}, this one knows {known}): update the app")]
+    #[error(
+        "this home was written by a newer version of FitME (its format is {found}, this one knows {known}): update the app"
+    )]
     Newer {
         /// The file's format.
         found: usize,
@@ -139,8 +141,7 @@ impl Store {
              PRAGMA secure_delete = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
         )?;
         conn.set_prepared_statement_cache_capacity(64);
-        let mut store =
-            Self { conn, path: path.to_owned(), writer: writer.to_owned(), open: OpenDocuments::default() };
+        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open: OpenDocuments::default() };
         store.migrate()?;
         store.draw_actor(rng)?;
         Ok(store)
@@ -197,8 +198,10 @@ impl Store {
 
 /// Writes one key of `meta`.
 fn set_meta(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError> {
-    conn.prepare_cached("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
-        .execute((key, value))?;
+    conn.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute((key, value))?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::limits;
 
 mod cursors;
 mod entries;
+pub mod goodbye;
 
 pub use cursors::Cursors;
 pub use fitme_proto::v1::goodbye::Reason;
@@ -355,11 +356,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
             true => None,
             false => Some(Installation(fixed("installation", &hello.installation)?)),
         },
-        actors: hello
-            .actors
-            .iter()
-            .map(|actor| fixed("actors", actor).map(ActorId))
-            .collect::<Result<_, _>>()?,
+        actors: hello.actors.iter().map(|actor| fixed("actors", actor).map(ActorId)).collect::<Result<_, _>>()?,
         summary: fixed("summary", &hello.summary)?,
         cursors: hello.cursors.as_ref().map(Cursors::from_proto).transpose()?,
         max_bytes: hello.max_bytes,
@@ -429,10 +426,9 @@ fn receipt_from_proto(receipt: proto::Receipt) -> Result<Receipt, WireError> {
     let refusal = |rejected: proto::Rejected| Refusal { code: rejected.code, message: rejected.message };
     Ok(match receipt.outcome {
         Some(Outcome::Accepted(seq)) => Receipt::Accepted(seq),
-        Some(Outcome::Duplicate(duplicate)) => Receipt::Duplicate {
-            seq: duplicate.seq,
-            entry_id: EntryId(fixed("entry_id", &duplicate.entry_id)?),
-        },
+        Some(Outcome::Duplicate(duplicate)) => {
+            Receipt::Duplicate { seq: duplicate.seq, entry_id: EntryId(fixed("entry_id", &duplicate.entry_id)?) }
+        }
         Some(Outcome::Rejected(rejected)) => Receipt::Rejected(refusal(rejected)),
         Some(Outcome::Retry(rejected)) => Receipt::Retry(refusal(rejected)),
         None => return Err(WireError::Field { field: "outcome", expected: "set" }),

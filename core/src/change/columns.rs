@@ -107,7 +107,8 @@ fn count(columns: &[Column<'_>]) -> Result<u64, BadChange> {
 /// A note of [`limits::PROSE_BYTES`] is one operation a character, to write as well as to remove, so characters count
 /// beside [`limits::CHANGE_OPERATIONS`]: inserted ones by the bytes they bring, removed ones up to one whole note.
 fn allowed(columns: &[Column<'_>], deletes: u64) -> u64 {
-    let values: u64 = columns.iter().filter(|column| column.spec & 0b111 == VALUE).map(|column| column.data.len() as u64).sum();
+    let values: u64 =
+        columns.iter().filter(|column| column.spec & 0b111 == VALUE).map(|column| column.data.len() as u64).sum();
     let prose = limits::PROSE_BYTES as u64;
     limits::CHANGE_OPERATIONS + values.min(prose) + deletes.min(prose)
 }

@@ -17,7 +17,9 @@ pub(super) fn columns(collection: Collection, record: &Object) -> Value {
         Collection::Profile => copy(record, &["name", "units"], &mut columns),
         Collection::Workouts => workout(record, &mut columns),
         Collection::Meals => meal(record, &mut columns),
-        Collection::Moods => copy(record, &["valence", "energy", "stress", "fatigue", "soreness", "tags"], &mut columns),
+        Collection::Moods => {
+            copy(record, &["valence", "energy", "stress", "fatigue", "soreness", "tags"], &mut columns)
+        }
         Collection::Measurements => {
             copy(record, &["weight", "body_fat", "waist", "resting_hr", "blood_pressure", "water"], &mut columns);
         }

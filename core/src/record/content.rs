@@ -30,7 +30,9 @@ pub enum BadContent {
         expected: String,
     },
     /// A key or a value of an unknown field beyond the bounds for any field.
-    #[error("an unknown field is out of bounds: keys up to {NAME_BYTES} bytes, texts up to {PROSE_BYTES} bytes, finite numbers")]
+    #[error(
+        "an unknown field is out of bounds: keys up to {NAME_BYTES} bytes, texts up to {PROSE_BYTES} bytes, finite numbers"
+    )]
     Unknown,
     /// Something replaces, removes or is missing from the containers that a document keeps for ever.
     #[error("the container at {key} is made by the document's first change and never again")]
@@ -48,7 +50,9 @@ pub enum BadContent {
     #[error("a document with a derived id starts from its collection's genesis change, and no other document does")]
     Genesis,
     /// An imported change in another form.
-    #[error("an imported change has sequence 1 and time 0, builds on the genesis change alone and holds only scalars of the file")]
+    #[error(
+        "an imported change has sequence 1 and time 0, builds on the genesis change alone and holds only scalars of the file"
+    )]
     Import,
     /// An actor that no device may use.
     #[error("the actor is reserved; draw one at random")]
@@ -63,7 +67,8 @@ pub fn check_change(collection: Collection, doc_id: DocId, read: &ReadChange) ->
     let shape = tables::shape(collection).ok_or(BadContent::NotServed(collection))?;
     let facts = &read.facts;
     if facts.actor == GENESIS_ACTOR {
-        let exact = doc_id.is_derived() && genesis_of(collection).is_some_and(|genesis| genesis.payload == read.payload());
+        let exact =
+            doc_id.is_derived() && genesis_of(collection).is_some_and(|genesis| genesis.payload == read.payload());
         return if exact { Ok(()) } else { Err(BadContent::Genesis) };
     }
     if ids::import_version(doc_id, facts.actor).is_some() {
@@ -130,7 +135,13 @@ fn operation(shape: &Shape, op: &Op, first: bool, prose: &mut usize) -> Result<(
         (OpType::Put(_) | OpType::Delete | OpType::Increment(_), Known::Container) => Err(container(shape, key)),
         // A tag may be any word, also one that is a field elsewhere.
         (OpType::Put(ScalarValue::Boolean(true)), _) if !at_root && shape.has_tags() => Ok(()),
-        (OpType::Put(scalar), Known::Register(rule)) => if rule.admits(scalar) { Ok(()) } else { Err(value(key, rule)) },
+        (OpType::Put(scalar), Known::Register(rule)) => {
+            if rule.admits(scalar) {
+                Ok(())
+            } else {
+                Err(value(key, rule))
+            }
+        }
         (OpType::Increment(_), Known::Register(rule)) => Err(value(key, rule)),
         (OpType::Put(scalar), Known::Nothing) => bounded(scalar),
         (OpType::Make(_) | OpType::Delete | OpType::Increment(_), _) => Ok(()),
@@ -154,7 +165,8 @@ fn element(op: &Op, prose: &mut usize) -> Result<(), BadContent> {
 
 fn made(shape: &Shape, key: &str, at_root: bool, kind: ObjType) -> Result<(), BadContent> {
     // Below the root every container of the tables is a map.
-    let expected = shape.containers().find(|member| at_root && member.name() == key).map_or(ObjType::Map, container_kind);
+    let expected =
+        shape.containers().find(|member| at_root && member.name() == key).map_or(ObjType::Map, container_kind);
     if kind == expected { Ok(()) } else { Err(container(shape, key)) }
 }
 

@@ -78,15 +78,18 @@ pub fn from_genesis(collection: Collection) -> Automerge {
 
 pub(super) fn genesis_of(collection: Collection) -> Option<&'static Genesis> {
     static ALL: OnceLock<Vec<(Collection, Genesis)>> = OnceLock::new();
-    let all = ALL.get_or_init(|| SHAPES.iter().map(|shape| (shape.collection, make_genesis(shape.collection))).collect());
+    let all =
+        ALL.get_or_init(|| SHAPES.iter().map(|shape| (shape.collection, make_genesis(shape.collection))).collect());
     all.iter().find(|(of, _)| *of == collection).map(|(_, genesis)| genesis)
 }
 
 fn make_genesis(collection: Collection) -> Genesis {
     let author = Author { actor: GENESIS_ACTOR, time_ms: 0 };
     let mut doc = blank();
-    let made = served(collection).and_then(|shape| commit(&mut doc, &author, |tx| make_containers(tx, &ObjId::Root, shape.members)));
-    let payload = made.expect("containers at the root are always within bounds").unwrap_or_else(|| without_containers(&mut doc));
+    let made = served(collection)
+        .and_then(|shape| commit(&mut doc, &author, |tx| make_containers(tx, &ObjId::Root, shape.members)));
+    let payload =
+        made.expect("containers at the root are always within bounds").unwrap_or_else(|| without_containers(&mut doc));
     let change = Change::try_from(payload.as_slice()).expect("automerge reads what it wrote");
     let hash = ChangeHash(change.hash().0);
     Genesis { payload, hash, change }
@@ -105,7 +108,12 @@ fn without_containers(doc: &mut Automerge) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Invalid`] if a key is not in the table, if no field is left, or if there are more than one change may hold.
-pub fn import(collection: Collection, doc_id: DocId, version: u16, fields: &[(String, Scalar)]) -> Result<Vec<u8>, Invalid> {
+pub fn import(
+    collection: Collection,
+    doc_id: DocId,
+    version: u16,
+    fields: &[(String, Scalar)],
+) -> Result<Vec<u8>, Invalid> {
     let shape = served(collection)?;
     let mut puts = BTreeMap::new();
     for (key, scalar) in fields {
@@ -120,7 +128,9 @@ pub fn import(collection: Collection, doc_id: DocId, version: u16, fields: &[(St
     }
     let mut doc = from_genesis(collection);
     let author = Author { actor: ids::import_actor(doc_id, version), time_ms: 0 };
-    let made = commit(&mut doc, &author, |tx| puts.into_iter().try_for_each(|(key, value)| tx.put(ObjId::Root, key, value).map_err(refused)))?;
+    let made = commit(&mut doc, &author, |tx| {
+        puts.into_iter().try_for_each(|(key, value)| tx.put(ObjId::Root, key, value).map_err(refused))
+    })?;
     made.ok_or_else(|| Invalid::record("the import holds no field"))
 }
 

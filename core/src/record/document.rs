@@ -36,7 +36,12 @@ pub fn blank() -> Automerge {
 ///
 /// # Errors
 /// [`Invalid`] if `fields` are not a record of `collection`.
-pub fn create(collection: Collection, fields: &Value, author: &Author, rng: &mut dyn RngCore) -> Result<(Automerge, Vec<u8>), Invalid> {
+pub fn create(
+    collection: Collection,
+    fields: &Value,
+    author: &Author,
+    rng: &mut dyn RngCore,
+) -> Result<(Automerge, Vec<u8>), Invalid> {
     let shape = served(collection)?;
     let steps = plan(shape, fields, Purpose::Create)?;
     let mut doc = blank();
@@ -66,7 +71,13 @@ pub fn validate(collection: Collection, record: &Value) -> Result<(), Invalid> {
 ///
 /// # Errors
 /// [`Invalid`] if the patch is not one, or the record would have a problem that it did not have before.
-pub fn edit(doc: &mut Automerge, collection: Collection, patch: &Value, author: &Author, rng: &mut dyn RngCore) -> Result<Option<Vec<u8>>, Invalid> {
+pub fn edit(
+    doc: &mut Automerge,
+    collection: Collection,
+    patch: &Value,
+    author: &Author,
+    rng: &mut dyn RngCore,
+) -> Result<Option<Vec<u8>>, Invalid> {
     let shape = served(collection)?;
     let steps = plan(shape, patch, Purpose::Edit)?;
     commit(doc, author, |tx| {
@@ -93,7 +104,13 @@ pub fn set_trashed(doc: &mut Automerge, trashed: bool, author: &Author) -> Optio
 ///
 /// # Errors
 /// [`Invalid`] if the document does not hold that change, or holds values of then that are refused today.
-pub fn restore_to(doc: &mut Automerge, collection: Collection, at: &ChangeHash, author: &Author, rng: &mut dyn RngCore) -> Result<Option<Vec<u8>>, Invalid> {
+pub fn restore_to(
+    doc: &mut Automerge,
+    collection: Collection,
+    at: &ChangeHash,
+    author: &Author,
+    rng: &mut dyn RngCore,
+) -> Result<Option<Vec<u8>>, Invalid> {
     let shape = served(collection)?;
     let then = doc.fork_at(&[automerge::ChangeHash(at.0)]);
     let then = then.map_err(|_| Invalid::record(format!("the record has no change {at}; its history lists them")))?;
@@ -103,7 +120,8 @@ pub fn restore_to(doc: &mut Automerge, collection: Collection, at: &ChangeHash, 
 }
 
 pub(super) fn served(collection: Collection) -> Result<&'static Shape, Invalid> {
-    tables::shape(collection).ok_or_else(|| Invalid::record(format!("records of {collection} are not served by this version")))
+    tables::shape(collection)
+        .ok_or_else(|| Invalid::record(format!("records of {collection} are not served by this version")))
 }
 
 fn no_new_problem(shape: &Shape, tx: &Transaction<'_>, before: &[Invalid]) -> Result<(), Invalid> {
@@ -112,7 +130,11 @@ fn no_new_problem(shape: &Shape, tx: &Transaction<'_>, before: &[Invalid]) -> Re
 }
 
 /// Makes one change and returns its chunk; on an error, and on a change too large to send, the document is as before.
-pub(super) fn commit(doc: &mut Automerge, author: &Author, write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Invalid>) -> Result<Option<Vec<u8>>, Invalid> {
+pub(super) fn commit(
+    doc: &mut Automerge,
+    author: &Author,
+    write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Invalid>,
+) -> Result<Option<Vec<u8>>, Invalid> {
     let before = doc.get_heads();
     doc.set_actor(author.actor.as_bytes().into());
     let mut tx = doc.transaction();
@@ -121,7 +143,8 @@ pub(super) fn commit(doc: &mut Automerge, author: &Author, write: impl FnOnce(&m
         return Ok(None);
     }
     let (made, _) = tx.commit_with(CommitOptions::default().with_time(author.time_ms));
-    let change = made.and_then(|hash| doc.get_change_by_hash(&hash)).expect("a transaction with operations commits a change");
+    let change =
+        made.and_then(|hash| doc.get_change_by_hash(&hash)).expect("a transaction with operations commits a change");
     let payload = change.raw_bytes().to_vec();
     let too_large = if payload.len() > ENTRY_BYTES {
         Some(format!("the edit takes {} bytes and one edit may take {ENTRY_BYTES}; make it in parts", payload.len()))

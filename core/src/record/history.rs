@@ -46,7 +46,8 @@ fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<Str
     let mut made_here: BTreeSet<String> = BTreeSet::new();
     for (counter, op) in (change.start_op.get()..).zip(&change.operations) {
         let Some(path) = path(op, paths) else { continue };
-        let inside_new = made_here.iter().any(|made| path.strip_prefix(made.as_str()).is_some_and(|rest| rest.starts_with('.')));
+        let inside_new =
+            made_here.iter().any(|made| path.strip_prefix(made.as_str()).is_some_and(|rest| rest.starts_with('.')));
         if matches!(op.action, OpType::Make(_)) {
             paths.insert(OpId(counter, change.actor_id.clone()), path.clone());
             // The containers of a new document hold nothing yet.

@@ -76,7 +76,8 @@ pub(crate) fn is_row_id(id: &str) -> bool {
 /// The number of an imported row: "0", "1", "2"…
 fn row_number(id: &str) -> Option<u32> {
     let canonical = id == "0" || !id.starts_with('0');
-    (id.len() < ITEM_ID_CHARACTERS && canonical && id.bytes().all(|byte| byte.is_ascii_digit())).then(|| id.parse().ok())?
+    (id.len() < ITEM_ID_CHARACTERS && canonical && id.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| id.parse().ok())?
 }
 
 /// The order of rows: imported ones by number, then those added later by id.

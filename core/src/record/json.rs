@@ -60,7 +60,9 @@ impl<'a, D: ReadDoc> Reader<'a, D> {
                     (!group.is_empty()).then_some(Value::Object(group))
                 }
                 Member::Rows(name, fields, _) => self.rows(name, fields, level, &path),
-                Member::Items(name, inside, _) => self.map(level, name).and_then(|items| self.items(items, inside, &path)),
+                Member::Items(name, inside, _) => {
+                    self.map(level, name).and_then(|items| self.items(items, inside, &path))
+                }
                 Member::Tags(name, _) => self.map(level, name).and_then(|tags| self.tags(tags)),
                 Member::Text(name, max, _) => self.text(level, name, *max, &path),
             };
@@ -93,11 +95,18 @@ impl<'a, D: ReadDoc> Reader<'a, D> {
     }
 
     fn rows(&self, name: &str, fields: &[Field], level: &Level, path: &str) -> Option<Value> {
-        let ids: BTreeSet<_> = read::below(level, name).filter_map(|(key, _)| key.split_once('/')).map(|(id, _)| ids::row_order(id)).collect();
+        let ids: BTreeSet<_> = read::below(level, name)
+            .filter_map(|(key, _)| key.split_once('/'))
+            .map(|(id, _)| ids::row_order(id))
+            .collect();
         let row = |(index, (_, id)): (usize, (u32, &str))| {
             let mut row = Object::new();
             row.insert(ID.to_owned(), id.into());
-            row.extend(self.registers(fields, read::below(level, &format!("{name}/{id}")), &format!("{path}[{index}]")));
+            row.extend(self.registers(
+                fields,
+                read::below(level, &format!("{name}/{id}")),
+                &format!("{path}[{index}]"),
+            ));
             Value::Object(row)
         };
         let rows: Vec<_> = ids.into_iter().enumerate().map(row).collect();
@@ -117,7 +126,11 @@ impl<'a, D: ReadDoc> Reader<'a, D> {
             }
         }
         items.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-        let items: Vec<_> = items.iter().enumerate().map(|(index, item)| self.item(item, inside, &format!("{path}[{index}]"))).collect();
+        let items: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.item(item, inside, &format!("{path}[{index}]")))
+            .collect();
         (!items.is_empty()).then_some(Value::Array(items))
     }
 
@@ -129,7 +142,9 @@ impl<'a, D: ReadDoc> Reader<'a, D> {
         }
         object.extend(self.members(inside, level, path));
         for member in inside {
-            if matches!(member, Member::Field(field) if field.need == Need::Required) && !object.contains_key(member.name()) {
+            if matches!(member, Member::Field(field) if field.need == Need::Required)
+                && !object.contains_key(member.name())
+            {
                 self.flag(format!("{} is missing", join(path, member.name())));
             }
         }

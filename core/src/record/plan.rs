@@ -87,7 +87,9 @@ const READ_ONLY: [&str; 2] = ["zone_from", "extra"];
 const AFTER: &str = "after";
 
 pub(super) fn plan(shape: &Shape, patch: &Value, purpose: Purpose) -> Result<Vec<Step>, Invalid> {
-    let object = patch.as_object().ok_or_else(|| Invalid::record(format!("a record of {} is a JSON object with its fields", shape.collection)))?;
+    let object = patch
+        .as_object()
+        .ok_or_else(|| Invalid::record(format!("a record of {} is a JSON object with its fields", shape.collection)))?;
     Planner { purpose }.members(shape.members, object, "", &READ_ONLY)
 }
 
@@ -99,11 +101,20 @@ type Object = Map<String, Value>;
 
 impl Planner {
     /// In the order of the table, whatever the order in the patch: the same content makes the same change.
-    fn members(&self, members: &'static [Member], patch: &Object, path: &str, besides: &[&str]) -> Result<Vec<Step>, Invalid> {
+    fn members(
+        &self,
+        members: &'static [Member],
+        patch: &Object,
+        path: &str,
+        besides: &[&str],
+    ) -> Result<Vec<Step>, Invalid> {
         for key in patch.keys() {
             let known = members.iter().any(|member| member.name() == key && self.may_write(member));
             if !known && !besides.contains(&key.as_str()) {
-                return Err(unknown(&join(path, key), members.iter().filter(|member| self.may_write(member)).map(Member::name)));
+                return Err(unknown(
+                    &join(path, key),
+                    members.iter().filter(|member| self.may_write(member)).map(Member::name),
+                ));
             }
         }
         let mut steps = Vec::new();
@@ -122,17 +133,30 @@ impl Planner {
 
     fn member(&self, member: &'static Member, value: &Value, path: &str, steps: &mut Vec<Step>) -> Result<(), Invalid> {
         match member {
-            Member::Field(field) => steps.push(Step::Register { key: field.name.to_owned(), value: register(field, value, path)? }),
+            Member::Field(field) => {
+                steps.push(Step::Register { key: field.name.to_owned(), value: register(field, value, path)? })
+            }
             Member::Group(name, fields, _) => self.group(name, fields, value, path, steps)?,
-            Member::Rows(name, fields, _) => steps.push(Step::Rows { name, fields, rows: self.rows(fields, value, path)? }),
-            Member::Items(name, members, _) => steps.push(Step::Items { name, members, items: self.items(members, value, path)? }),
+            Member::Rows(name, fields, _) => {
+                steps.push(Step::Rows { name, fields, rows: self.rows(fields, value, path)? })
+            }
+            Member::Items(name, members, _) => {
+                steps.push(Step::Items { name, members, items: self.items(members, value, path)? })
+            }
             Member::Tags(name, _) => steps.push(Step::Tags { name, tags: tags(value, path)? }),
             Member::Text(name, max, _) => steps.push(Step::Text { name, text: text(*max, value, path)? }),
         }
         Ok(())
     }
 
-    fn group(&self, name: &str, fields: &'static [Field], value: &Value, path: &str, steps: &mut Vec<Step>) -> Result<(), Invalid> {
+    fn group(
+        &self,
+        name: &str,
+        fields: &'static [Field],
+        value: &Value,
+        path: &str,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Invalid> {
         for (leaf, value) in registers(fields, value, path)? {
             steps.push(Step::Register { key: format!("{name}/{leaf}"), value });
         }
@@ -142,7 +166,8 @@ impl Planner {
     fn rows(&self, fields: &'static [Field], value: &Value, path: &str) -> Result<RowsStep, Invalid> {
         let row = |id: Option<&str>, value: &Value, path: String| -> Result<Row, Invalid> {
             let id = id.map(|id| known_form(id, ids::is_row_id, &path)).transpose()?;
-            let registers = if value.is_null() { None } else { Some(registers(fields, &without(value, &[ID]), &path)?) };
+            let registers =
+                if value.is_null() { None } else { Some(registers(fields, &without(value, &[ID]), &path)?) };
             Ok(Row { id, path, registers })
         };
         let elements = elements(value, path, row)?;
@@ -158,11 +183,18 @@ impl Planner {
         Ok(elements.map_or(ItemsStep::Clear, ItemsStep::Each))
     }
 
-    fn item(&self, members: &'static [Member], id: Option<String>, value: &Value, path: String) -> Result<Item, Invalid> {
+    fn item(
+        &self,
+        members: &'static [Member],
+        id: Option<String>,
+        value: &Value,
+        path: String,
+    ) -> Result<Item, Invalid> {
         if value.is_null() {
             return Ok(Item { id, path, steps: None, place: None });
         }
-        let object = value.as_object().ok_or_else(|| Invalid::value(&path, &"an object with the item's fields", value))?;
+        let object =
+            value.as_object().ok_or_else(|| Invalid::value(&path, &"an object with the item's fields", value))?;
         let place = self.place(object, &path)?;
         let besides: &[&str] = if self.purpose == Purpose::Restore { &[ID, POSITION] } else { &[ID, AFTER] };
         let steps = self.members(members, object, &path, besides)?;
@@ -188,14 +220,20 @@ impl Planner {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(Place::First)),
             Some(Value::String(id)) => Ok(Some(Place::After(id.clone()))),
-            Some(other) => Err(Invalid::value(&join(path, AFTER), &"the id of another item, or null for the first place", other)),
+            Some(other) => {
+                Err(Invalid::value(&join(path, AFTER), &"the id of another item, or null for the first place", other))
+            }
         }
     }
 }
 
 /// The elements of a list in a patch: an array of objects, each with or without an `id`, or an object of ids, where
 /// null removes; None for null, which removes all.
-fn elements<T>(value: &Value, path: &str, element: impl Fn(Option<&str>, &Value, String) -> Result<T, Invalid>) -> Result<Option<Vec<T>>, Invalid> {
+fn elements<T>(
+    value: &Value,
+    path: &str,
+    element: impl Fn(Option<&str>, &Value, String) -> Result<T, Invalid>,
+) -> Result<Option<Vec<T>>, Invalid> {
     let length = value.as_array().map_or_else(|| value.as_object().map_or(0, Map::len), Vec::len);
     if length > LIST_ITEMS {
         return Err(Invalid::field(path, format!("has {length} items and may have {LIST_ITEMS}")));
@@ -224,7 +262,11 @@ fn elements<T>(value: &Value, path: &str, element: impl Fn(Option<&str>, &Value,
 }
 
 fn known_form(id: &str, is_id: impl Fn(&str) -> bool, path: &str) -> Result<String, Invalid> {
-    if is_id(id) { Ok(id.to_owned()) } else { Err(Invalid::field(join(path, ID), format!("\"{id}\" is not an item's id; leave it out for a new item"))) }
+    if is_id(id) {
+        Ok(id.to_owned())
+    } else {
+        Err(Invalid::field(join(path, ID), format!("\"{id}\" is not an item's id; leave it out for a new item")))
+    }
 }
 
 fn register(field: &Field, value: &Value, path: &str) -> Result<Option<ScalarValue>, Invalid> {
@@ -235,7 +277,11 @@ fn register(field: &Field, value: &Value, path: &str) -> Result<Option<ScalarVal
 }
 
 /// The registers of a group or a row; null removes all of them.
-fn registers(fields: &'static [Field], value: &Value, path: &str) -> Result<Vec<(&'static str, Option<ScalarValue>)>, Invalid> {
+fn registers(
+    fields: &'static [Field],
+    value: &Value,
+    path: &str,
+) -> Result<Vec<(&'static str, Option<ScalarValue>)>, Invalid> {
     let object = match value {
         Value::Null => return Ok(fields.iter().map(|field| (field.name, None)).collect()),
         Value::Object(object) => object,
@@ -251,12 +297,18 @@ fn registers(fields: &'static [Field], value: &Value, path: &str) -> Result<Vec<
 fn tags(value: &Value, path: &str) -> Result<TagsStep, Invalid> {
     let tag = |tag: &str| {
         let given = Value::from(tag);
-        if super::rule::is_name(tag, NAME_BYTES) { Ok(tag.to_owned()) } else { Err(Invalid::value(path, &super::shape::Rule::Name(NAME_BYTES), &given)) }
+        if super::rule::is_name(tag, NAME_BYTES) {
+            Ok(tag.to_owned())
+        } else {
+            Err(Invalid::value(path, &super::shape::Rule::Name(NAME_BYTES), &given))
+        }
     };
     match value {
         Value::Null => Ok(TagsStep::Whole(Vec::new())),
         Value::Array(array) if array.len() <= LIST_ITEMS => {
-            let texts = array.iter().map(|value| value.as_str().ok_or_else(|| Invalid::value(path, &"an array of texts", value)));
+            let texts = array
+                .iter()
+                .map(|value| value.as_str().ok_or_else(|| Invalid::value(path, &"an array of texts", value)));
             texts.map(|text| tag(text?)).collect::<Result<_, _>>().map(TagsStep::Whole)
         }
         Value::Object(object) if object.len() <= LIST_ITEMS => {
@@ -266,7 +318,11 @@ fn tags(value: &Value, path: &str) -> Result<TagsStep, Invalid> {
             });
             each.collect::<Result<_, _>>().map(TagsStep::Each)
         }
-        other => Err(Invalid::value(path, &format_args!("an array of at most {LIST_ITEMS} texts, or an object of texts to true or false"), other)),
+        other => Err(Invalid::value(
+            path,
+            &format_args!("an array of at most {LIST_ITEMS} texts, or an object of texts to true or false"),
+            other,
+        )),
     }
 }
 

@@ -17,7 +17,13 @@ pub(super) fn problems(shape: &Shape, doc: &impl ReadDoc, root: &Level) -> Vec<I
             Member::Field(field) => missing(field, field.name, field.name, root, &mut found),
             Member::Group(name, fields, _) if has_any(root, name) => {
                 for field in *fields {
-                    missing(field, &format!("{name}/{}", field.name), &format!("{name}.{}", field.name), root, &mut found);
+                    missing(
+                        field,
+                        &format!("{name}/{}", field.name),
+                        &format!("{name}.{}", field.name),
+                        root,
+                        &mut found,
+                    );
                 }
             }
             _ => {}

@@ -35,7 +35,13 @@ pub struct Projection {
 /// The projection of `doc`; empty for a collection that this version does not serve.
 pub fn project(doc: &Automerge, collection: Collection) -> Projection {
     let Some(shape) = tables::shape(collection) else {
-        return Projection { at: None, trashed: false, columns: Value::Object(Map::new()), record: Value::Object(Map::new()), flags: Vec::new() };
+        return Projection {
+            at: None,
+            trashed: false,
+            columns: Value::Object(Map::new()),
+            record: Value::Object(Map::new()),
+            flags: Vec::new(),
+        };
     };
     let root = read::level(doc, &ObjId::Root);
     let reader = Reader::new(doc, Detail::Shown);

@@ -281,7 +281,9 @@ mod tests {
         for bad in [json!("90"), json!("lb"), json!("90 parsec"), json!("inf kg"), json!("NaN kg"), json!("1e999 kg")] {
             assert_eq!(Quantity::from_json(&bad, Dimension::Mass), Err(BadQuantity), "{bad}");
         }
-        for bad in [json!("90 cm"), json!(true), json!(null), json!({"value": 1}), json!({"value": 1, "unit": "kg", "x": 1})] {
+        for bad in
+            [json!("90 cm"), json!(true), json!(null), json!({"value": 1}), json!({"value": 1, "unit": "kg", "x": 1})]
+        {
             assert_eq!(Quantity::from_json(&bad, Dimension::Mass), Err(BadQuantity), "{bad}");
         }
     }

@@ -84,7 +84,8 @@ impl Setting {
 /// its operations have higher numbers.
 pub(super) fn settings(doc: &impl ReadDoc, object: &ObjId, key: &str) -> Vec<Setting> {
     let all = doc.get_all(object, key).unwrap_or_default();
-    let mut settings: Vec<_> = all.into_iter().map(|(value, id)| Setting { cell: cell(value, id.clone()), by: id }).collect();
+    let mut settings: Vec<_> =
+        all.into_iter().map(|(value, id)| Setting { cell: cell(value, id.clone()), by: id }).collect();
     if settings.iter().any(|setting| setting.importer().is_none()) {
         settings.retain(|setting| setting.importer().is_none());
     } else {

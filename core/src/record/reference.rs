@@ -60,7 +60,12 @@ fn members(text: &mut String, members_of: &[Member], path: &str) {
                 line(text, &format!("{path}[]"), doc, &format!("at most {LIST_ITEMS}"));
                 members(text, inside, &format!("{path}[]."));
             }
-            Member::Tags(_, doc) => line(text, &path, doc, &format!("at most {LIST_ITEMS} texts of one line, at most {NAME_BYTES} bytes each")),
+            Member::Tags(_, doc) => line(
+                text,
+                &path,
+                doc,
+                &format!("at most {LIST_ITEMS} texts of one line, at most {NAME_BYTES} bytes each"),
+            ),
             Member::Text(_, max, doc) => line(text, &path, doc, &format!("a text, at most {max} bytes")),
         }
     }

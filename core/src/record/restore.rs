@@ -12,13 +12,17 @@ type Object = Map<String, Value>;
 /// The patch that makes the record of `now` what it is in `then`: every field of the table with its value or null,
 /// every item under its id.
 pub(super) fn patch(shape: &Shape, then: &Automerge, now: &Automerge) -> Value {
-    let record = |doc: &Automerge| Reader::new(doc, Detail::Full).members(shape.members, &read::level(doc, &ObjId::Root), "");
+    let record =
+        |doc: &Automerge| Reader::new(doc, Detail::Full).members(shape.members, &read::level(doc, &ObjId::Root), "");
     Value::Object(members(shape.members, &record(then), &record(now)))
 }
 
 fn members(table: &[Member], then: &Object, now: &Object) -> Object {
     let name = |member: &Member| member.name().to_owned();
-    table.iter().map(|member| (name(member), complete(member, then.get(member.name()), now.get(member.name())))).collect()
+    table
+        .iter()
+        .map(|member| (name(member), complete(member, then.get(member.name()), now.get(member.name()))))
+        .collect()
 }
 
 fn complete(member: &Member, then: Option<&Value>, now: Option<&Value>) -> Value {

@@ -22,7 +22,9 @@ impl Rule {
             Self::Name(_) | Self::Choice(_) | Self::Date | Self::Zone => ScalarValue::Str(json.as_str()?.into()),
             Self::Int(..) => ScalarValue::Int(whole(json)?),
             Self::Real(..) => ScalarValue::F64(json.as_f64()? + 0.0),
-            Self::Amount(dimension, ..) => ScalarValue::Str(Quantity::from_json(json, dimension).ok()?.to_string().into()),
+            Self::Amount(dimension, ..) => {
+                ScalarValue::Str(Quantity::from_json(json, dimension).ok()?.to_string().into())
+            }
             Self::Time => ScalarValue::Timestamp(whole(json)?),
             Self::Flag => ScalarValue::Boolean(json.as_bool()?),
         };
@@ -59,7 +61,9 @@ impl Rule {
     /// `value` as JSON, if it is of the rule's kind; it may lie outside the range.
     pub fn show(self, value: &ScalarValue) -> Option<Value> {
         match (self, value) {
-            (Self::Name(_) | Self::Choice(_) | Self::Date | Self::Zone, ScalarValue::Str(text)) => Some(text.as_str().into()),
+            (Self::Name(_) | Self::Choice(_) | Self::Date | Self::Zone, ScalarValue::Str(text)) => {
+                Some(text.as_str().into())
+            }
             (Self::Int(..), ScalarValue::Int(value)) => Some((*value).into()),
             (Self::Real(..), ScalarValue::F64(value)) if value.is_finite() => Some(quantity::number(*value)),
             (Self::Amount(..), ScalarValue::Str(text)) => text.parse::<Quantity>().ok().map(Quantity::to_json),
@@ -127,7 +131,9 @@ fn is_zone(text: &str) -> bool {
             let digits = [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit());
             digits && (*h1 < b'2' || (*h1 == b'2' && *h2 < b'4')) && *m1 < b'6'
         }
-        bytes @ [first, ..] => first.is_ascii_alphabetic() && bytes.len() <= ZONE_BYTES && bytes.iter().copied().all(name),
+        bytes @ [first, ..] => {
+            first.is_ascii_alphabetic() && bytes.len() <= ZONE_BYTES && bytes.iter().copied().all(name)
+        }
         [] => false,
     }
 }
@@ -163,7 +169,16 @@ mod tests {
         for good in ["2024-02-29", "1900-01-01", "2100-12-31"] {
             assert!(is_date(good), "{good}");
         }
-        for bad in ["2023-02-29", "1899-12-31", "2101-01-01", "2024-13-01", "2024-1-1", "2024-00-10", "20240101ab", "２０２４-01"] {
+        for bad in [
+            "2023-02-29",
+            "1899-12-31",
+            "2101-01-01",
+            "2024-13-01",
+            "2024-1-1",
+            "2024-00-10",
+            "20240101ab",
+            "２０２４-01",
+        ] {
             assert!(!is_date(bad), "{bad}");
         }
     }
@@ -183,7 +198,11 @@ mod tests {
     fn ranges_include_their_ends() {
         let reps = Rule::Int(0, 1_000);
         assert!(reps.parse(&json!(0)).is_some() && reps.parse(&json!(1000.0)).is_some());
-        assert!(reps.parse(&json!(1001)).is_none() && reps.parse(&json!(0.5)).is_none() && reps.parse(&json!("5")).is_none());
+        assert!(
+            reps.parse(&json!(1001)).is_none()
+                && reps.parse(&json!(0.5)).is_none()
+                && reps.parse(&json!("5")).is_none()
+        );
         let time = Rule::Time;
         assert!(time.parse(&json!(FIRST_MS)).is_some() && time.parse(&json!(LAST_MS)).is_some());
         assert!(time.parse(&json!(FIRST_MS - 1)).is_none() && time.parse(&json!(LAST_MS + 1)).is_none());

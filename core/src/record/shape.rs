@@ -70,7 +70,11 @@ impl Member {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Field(field) => field.name,
-            Self::Group(name, ..) | Self::Rows(name, ..) | Self::Items(name, ..) | Self::Tags(name, _) | Self::Text(name, ..) => name,
+            Self::Group(name, ..)
+            | Self::Rows(name, ..)
+            | Self::Items(name, ..)
+            | Self::Tags(name, _)
+            | Self::Text(name, ..) => name,
         }
     }
 
@@ -127,7 +131,9 @@ impl Shape {
         match (member, rest) {
             (Member::Field(field), None) => Known::Register(field.rule),
             (Member::Group(_, fields, _), Some(leaf)) => register(fields, leaf),
-            (Member::Rows(_, fields, _), Some(rest)) => rest.split_once('/').map_or(Known::Nothing, |(_, leaf)| register(fields, leaf)),
+            (Member::Rows(_, fields, _), Some(rest)) => {
+                rest.split_once('/').map_or(Known::Nothing, |(_, leaf)| register(fields, leaf))
+            }
             (member, None) if member.is_container() => Known::Container,
             _ => Known::Nothing,
         }

@@ -124,9 +124,17 @@ const WORKOUTS: &[Member] = &[
                 "sets",
                 &[
                     Member::Field(required("reps", Rule::Int(0, 1_000), "Repetitions.")),
-                    Member::Field(required("load", Rule::Amount(Mass, 0.0, 1_500.0), "Weight moved; 0 for the body alone.")),
+                    Member::Field(required(
+                        "load",
+                        Rule::Amount(Mass, 0.0, 1_500.0),
+                        "Weight moved; 0 for the body alone.",
+                    )),
                     Member::Field(optional("rpe", Rule::Real(1.0, 10.0), "How hard it felt.")),
-                    Member::Field(required("kind", Rule::Choice(&["warm-up", "work", "drop"]), "What the set was for.")),
+                    Member::Field(required(
+                        "kind",
+                        Rule::Choice(&["warm-up", "work", "drop"]),
+                        "What the set was for.",
+                    )),
                     Member::Field(optional("done_at", Rule::Time, "When it was done.")),
                 ],
                 "The sets, in order.",
@@ -203,10 +211,7 @@ const MEASUREMENTS: &[Member] = &[
     Member::Field(optional("resting_hr", HEART_RATE, "Heart rate at rest, in beats a minute.")),
     Member::Group(
         "blood_pressure",
-        &[
-            required("systolic", Rule::Int(40, 350), "In mmHg."),
-            required("diastolic", Rule::Int(20, 250), "In mmHg."),
-        ],
+        &[required("systolic", Rule::Int(40, 350), "In mmHg."), required("diastolic", Rule::Int(20, 250), "In mmHg.")],
         "Blood pressure.",
     ),
     Member::Field(optional("water", Rule::Amount(Volume, 0.0, 30.0), "Water drunk.")),
@@ -223,7 +228,9 @@ mod tests {
         for member in members {
             match member {
                 Member::Field(field) => found.push((field.name, field.rule)),
-                Member::Group(_, fields, _) | Member::Rows(_, fields, _) => found.extend(fields.iter().map(|field| (field.name, field.rule))),
+                Member::Group(_, fields, _) | Member::Rows(_, fields, _) => {
+                    found.extend(fields.iter().map(|field| (field.name, field.rule)))
+                }
                 Member::Items(_, inside, _) => leaves(inside, found),
                 Member::Tags(..) | Member::Text(..) => {}
             }

@@ -85,12 +85,15 @@ impl Writer<'_, '_> {
     fn container(&self, object: &ObjId, name: &str, kind: ObjType) -> Result<ObjId, Invalid> {
         let found = self.tx.get(object, name).map_err(refused)?;
         let container = found.filter(|(value, _)| value.to_objtype() == Some(kind));
-        container.map(|(_, id)| id).ok_or_else(|| Invalid::field(name, "cannot be changed: the document lacks its container"))
+        container
+            .map(|(_, id)| id)
+            .ok_or_else(|| Invalid::field(name, "cannot be changed: the document lacks its container"))
     }
 
     fn rows(&mut self, name: &str, leaves: &[&str], rows: RowsStep) -> Result<(), Invalid> {
         let keys: BTreeSet<String> = self.tx.keys(ObjId::Root).filter(|key| is_below(key, name)).collect();
-        let mut known: BTreeSet<String> = keys.iter().filter_map(|key| key.split('/').nth(1).map(str::to_owned)).collect();
+        let mut known: BTreeSet<String> =
+            keys.iter().filter_map(|key| key.split('/').nth(1).map(str::to_owned)).collect();
         let RowsStep::Each(rows) = rows else {
             return self.delete(keys.iter().map(String::as_str));
         };
@@ -127,9 +130,14 @@ impl Writer<'_, '_> {
     /// that several added at once keep their order.
     fn new_row_ids(&mut self, rows: &[Row], known: &BTreeSet<String>) -> Vec<String> {
         let wanted = rows.iter().filter(|row| row.id.is_none()).count();
-        let taken: BTreeSet<&str> = rows.iter().filter_map(|row| row.id.as_deref()).chain(known.iter().map(String::as_str)).collect();
+        let taken: BTreeSet<&str> =
+            rows.iter().filter_map(|row| row.id.as_deref()).chain(known.iter().map(String::as_str)).collect();
         if self.purpose == Purpose::Create {
-            return (0..).map(|number: u32| number.to_string()).filter(|id| !taken.contains(id.as_str())).take(wanted).collect();
+            return (0..)
+                .map(|number: u32| number.to_string())
+                .filter(|id| !taken.contains(id.as_str()))
+                .take(wanted)
+                .collect();
         }
         let mut drawn = BTreeSet::new();
         while drawn.len() < wanted {
@@ -141,7 +149,13 @@ impl Writer<'_, '_> {
         drawn.into_iter().collect()
     }
 
-    fn items(&mut self, container: &ObjId, name: &str, members: &'static [Member], items: ItemsStep) -> Result<(), Invalid> {
+    fn items(
+        &mut self,
+        container: &ObjId,
+        name: &str,
+        members: &'static [Member],
+        items: ItemsStep,
+    ) -> Result<(), Invalid> {
         let mut siblings = self.siblings(container);
         let ItemsStep::Each(items) = items else {
             return siblings.into_iter().try_for_each(|sibling| self.tx.delete(container, sibling.id).map_err(refused));
@@ -152,7 +166,13 @@ impl Writer<'_, '_> {
         at_most(name, siblings.len())
     }
 
-    fn item(&mut self, container: &ObjId, members: &'static [Member], item: Item, siblings: &mut Vec<Sibling>) -> Result<(), Invalid> {
+    fn item(
+        &mut self,
+        container: &ObjId,
+        members: &'static [Member],
+        item: Item,
+        siblings: &mut Vec<Sibling>,
+    ) -> Result<(), Invalid> {
         let Item { id, path, steps, place } = item;
         let found = id.as_ref().and_then(|id| siblings.iter().position(|sibling| sibling.id == *id));
         let (object, steps) = match (steps, found, id) {
@@ -227,7 +247,8 @@ impl Writer<'_, '_> {
         let each: Vec<_> = match tags {
             TagsStep::Each(each) => each,
             TagsStep::Whole(whole) => {
-                let gone: Vec<_> = present.iter().filter(|tag| !whole.contains(tag)).map(|tag| (tag.clone(), false)).collect();
+                let gone: Vec<_> =
+                    present.iter().filter(|tag| !whole.contains(tag)).map(|tag| (tag.clone(), false)).collect();
                 gone.into_iter().chain(whole.into_iter().map(|tag| (tag, true))).collect()
             }
         };
@@ -255,23 +276,31 @@ fn behind(last: Option<&Sibling>) -> String {
 
 fn position(siblings: &[Sibling], place: &Place, path: &str) -> Result<String, Invalid> {
     let index = |position: &str| FractionalIndex::from_string(position).ok();
-    let left = match place {
-        Place::At(position) => return Ok(position.clone()),
-        Place::First => None,
-        Place::After(id) => {
-            let left = siblings.iter().find(|sibling| sibling.id == *id);
-            Some(left.ok_or_else(|| Invalid::field(format!("{path}.after"), format!("names \"{id}\", which is not here")))?)
-        }
-    };
+    let left =
+        match place {
+            Place::At(position) => return Ok(position.clone()),
+            Place::First => None,
+            Place::After(id) => {
+                let left = siblings.iter().find(|sibling| sibling.id == *id);
+                Some(left.ok_or_else(|| {
+                    Invalid::field(format!("{path}.after"), format!("names \"{id}\", which is not here"))
+                })?)
+            }
+        };
     // Items that two devices added at once share a position: what goes behind one of them goes behind all of them.
     let from = left.map_or("", |left| left.position.as_str());
-    let right = siblings.iter().find(|sibling| sibling.position.as_str() > from).and_then(|right| index(&right.position));
+    let right =
+        siblings.iter().find(|sibling| sibling.position.as_str() > from).and_then(|right| index(&right.position));
     let between = FractionalIndex::new(index(from).as_ref(), right.as_ref());
     Ok(between.map_or_else(|| behind(left), |between| between.to_string()))
 }
 
 fn at_most(name: &str, number: usize) -> Result<(), Invalid> {
-    if number > LIST_ITEMS { Err(Invalid::field(name, format!("would have {number} items and may have {LIST_ITEMS}"))) } else { Ok(()) }
+    if number > LIST_ITEMS {
+        Err(Invalid::field(name, format!("would have {number} items and may have {LIST_ITEMS}")))
+    } else {
+        Ok(())
+    }
 }
 
 fn is_below(key: &str, name: &str) -> bool {

@@ -8,7 +8,9 @@ use super::summary;
 use crate::id::FeedId;
 use crate::limits;
 use crate::store::{Applied, Batch, PullError, Store, StoreError};
-use crate::wire::{self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Receipt, Want, Welcome, WireError};
+use crate::wire::{
+    self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
+};
 
 /// Why a session cannot go on. The store is whole; a new session resumes from its cursors.
 #[derive(Debug, thiserror::Error)]
@@ -221,22 +223,24 @@ impl DeviceSession {
             effects.push(DeviceEffect::Refused(refused));
         }
         let feeds = pushed.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len()));
-        let mut retry = false;
         for (feed, receipt) in feeds.zip(receipts) {
             match receipt {
                 Receipt::Accepted(seq) | Receipt::Duplicate { seq, .. } => {
                     let owed = self.owed.entry(feed).or_default();
                     *owed = (*owed).max(*seq);
                 }
-                Receipt::Retry(_) => retry = true,
+                // Pushing it again at once would ask a server in trouble as fast as the network allows; the pause
+                // between two connections is the right one.
+                Receipt::Retry(why) => {
+                    let message = why.message.clone();
+                    let goodbye = Goodbye { reason: Reason::Unavailable, message, retry_after_ms: 0 };
+                    effects.push(DeviceEffect::Closed(goodbye));
+                    return Ok(());
+                }
                 Receipt::Rejected(_) => {}
             }
         }
         self.settle_owed(store)?;
-        if retry {
-            // Nothing was decided about some entries: they are still pending, below what was pushed after them.
-            self.pushed = 0;
-        }
         self.push(store, effects)
     }
 

@@ -299,7 +299,8 @@ impl ServerSession {
 
     fn hello(&mut self, hello: Hello, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
         if hello.major != wire::MAJOR {
-            let message = format!("this server speaks protocol version {}, the app {}: update it", wire::MAJOR, hello.major);
+            let message =
+                format!("this server speaks protocol version {}, the app {}: update it", wire::MAJOR, hello.major);
             return Err(goodbye(Reason::Upgrade, &message));
         }
         if self.mode == Mode::Once {
@@ -399,7 +400,13 @@ impl ServerSession {
             if sent.is_none() {
                 self.send(&Frame::FeedGranted(granted(account, feed)), effects)?;
             }
-            let state = Feed { sent: sent.unwrap_or(0), head: feed.head, merged: feed.merged, reading: false, awaits_live: false };
+            let state = Feed {
+                sent: sent.unwrap_or(0),
+                head: feed.head,
+                merged: feed.merged,
+                reading: false,
+                awaits_live: false,
+            };
             self.feeds.insert(feed.feed, state);
         }
         self.catching_up = self.feeds.values().any(|feed| feed.sent < feed.head);
@@ -447,9 +454,10 @@ impl ServerSession {
 
     fn settled(&mut self, settled: Settled, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
         self.ingesting = self.ingesting.saturating_sub(1);
-        let mut verdicts = settled.receipts.iter().filter(|receipt| {
-            matches!(receipt, Receipt::Accepted(_) | Receipt::Duplicate { .. })
-        });
+        let mut verdicts = settled
+            .receipts
+            .iter()
+            .filter(|receipt| matches!(receipt, Receipt::Accepted(_) | Receipt::Duplicate { .. }));
         for (feed, seq, id) in settled.own {
             self.raise_head(feed, seq);
             let ahead = self.feeds.get(&feed).is_some_and(|feed| feed.sent < seq);

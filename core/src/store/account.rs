@@ -112,7 +112,9 @@ impl Store {
 
     /// Whose the home is; none before sign-up or login.
     pub fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let text = |key| Ok::<_, StoreError>(self.meta::<Vec<u8>>(key)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        let text = |key| {
+            Ok::<_, StoreError>(self.meta::<Vec<u8>>(key)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
         let Some(account) = self.meta("account")? else { return Ok(None) };
         Ok(Some(Identity {
             account,

@@ -102,10 +102,17 @@ pub(super) fn insert(
 
 /// The server has the entry under this number and id.
 pub(super) fn accept(conn: &Connection, n: i64, seq: u64, id: EntryId) -> Result<(), StoreError> {
-    conn.prepare_cached("UPDATE entries SET seq = ?2, entry_id = ?3 WHERE n = ?1")?
-        .execute((n, seq as i64, id.as_bytes()))?;
-    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3, entry_id = ?4 WHERE n = ?1")?
-        .execute((n, ACCEPTED, seq as i64, id.as_bytes()))?;
+    conn.prepare_cached("UPDATE entries SET seq = ?2, entry_id = ?3 WHERE n = ?1")?.execute((
+        n,
+        seq as i64,
+        id.as_bytes(),
+    ))?;
+    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3, entry_id = ?4 WHERE n = ?1")?.execute((
+        n,
+        ACCEPTED,
+        seq as i64,
+        id.as_bytes(),
+    ))?;
     conn.prepare_cached("UPDATE writers SET last_accepted = ?2 WHERE actor = (SELECT actor FROM outbox WHERE n = ?1)")?
         .execute((n, id.as_bytes()))?;
     Ok(())
@@ -201,10 +208,7 @@ fn refuse(conn: &Connection, n: i64, why: &Refusal, now_ms: i64) -> Result<(), S
         (n, doc_id.as_bytes(), &row.collection, &why.code, &why.message, now_ms, command, text.to_string()),
     )?;
     conn.execute("DELETE FROM outbox WHERE n = ?", [n])?;
-    conn.execute(
-        "UPDATE outbox SET state = ? WHERE doc_id = ? AND state = ?",
-        (WAITING, doc_id.as_bytes(), PENDING),
-    )?;
+    conn.execute("UPDATE outbox SET state = ? WHERE doc_id = ? AND state = ?", (WAITING, doc_id.as_bytes(), PENDING))?;
     row.blocked = true;
     row.save(conn, doc_id)
 }

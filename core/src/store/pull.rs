@@ -159,8 +159,11 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
     if let Some(hash) = hash
         && let Some(n) = outbox::find(conn, entry.doc_id, hash)?
     {
-        conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?
-            .execute((n, entry.salt, entry.device_time))?;
+        conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?.execute((
+            n,
+            entry.salt,
+            entry.device_time,
+        ))?;
         outbox::accept(conn, n, seq, id)?;
         return Ok(id);
     }

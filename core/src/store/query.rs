@@ -231,9 +231,9 @@ impl Store {
                 })
             },
         )?;
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT collection, count(*) FROM records WHERE NOT trashed GROUP BY collection ORDER BY 1")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT collection, count(*) FROM records WHERE NOT trashed GROUP BY collection ORDER BY 1",
+        )?;
         let counts = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
         status.records = counts.collect::<Result<_, _>>()?;
         Ok(status)

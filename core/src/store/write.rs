@@ -125,7 +125,13 @@ impl Store {
     }
 
     /// Keeps an imported file; false if it was here already. `hash` is its blake3.
-    pub fn keep_original(&mut self, hash: &[u8; 32], name: &str, bytes: &[u8], now_ms: i64) -> Result<bool, StoreError> {
+    pub fn keep_original(
+        &mut self,
+        hash: &[u8; 32],
+        name: &str,
+        bytes: &[u8],
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
         let kept = self.conn.execute(
             "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (hash, name, now_ms, bytes),
@@ -235,8 +241,7 @@ impl Writer<'_> {
             let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
             let hash = change::read(&payload).expect("a change that this device just made").facts.hash;
             if !outbox::is_known(self.conn, doc_id, hash)? {
-                merge::apply(&mut doc, [&payload[..]])
-                    .map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+                merge::apply(&mut doc, [&payload[..]]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
                 self.append(doc_id, &mut row, payload, 0, &Command::Import { step })?;
                 extended = true;
             }

@@ -33,7 +33,10 @@ fn both_edit_the_same_workout_offline_and_both_edits_survive() {
     phone.sync(&mut hub);
     tablet.sync(&mut hub);
     phone.edit(id, json!({ "session_rpe": 8 }));
-    tablet.edit(id, json!({ "exercises": [{ "name": "Lunge", "sets": [{ "reps": 12, "load": "40 lb", "kind": "work" }] }] }));
+    tablet.edit(
+        id,
+        json!({ "exercises": [{ "name": "Lunge", "sets": [{ "reps": 12, "load": "40 lb", "kind": "work" }] }] }),
+    );
     phone.sync(&mut hub);
     tablet.sync(&mut hub);
     phone.sync(&mut hub);
@@ -83,8 +86,7 @@ fn two_homes_that_never_met_make_one_profile_and_one_workout() {
         vec![("laps/0/average_heart_rate".to_owned(), Scalar::Int(131))],
     ];
     for (home, zone, known_steps) in [(&mut berlin, "Europe/Berlin", 1), (&mut boston, "America/New_York", 2)] {
-        let imported =
-            Imported { doc_id: id, steps: steps[..known_steps].to_vec(), zone_guess: Some(zone.to_owned()) };
+        let imported = Imported { doc_id: id, steps: steps[..known_steps].to_vec(), zone_guess: Some(zone.to_owned()) };
         home.store.import(&[imported], home.now_ms, &mut home.rng).unwrap();
     }
     berlin.log(Collection::Profile, json!({ "name": "Ann" }));

@@ -91,7 +91,9 @@ fn two_processes_that_share_a_home_see_each_others_changes() {
     let mut rng = StdRng::seed_from_u64(5);
     let mut background = Store::open(&phone.path(), "background", &mut rng).unwrap();
     let id = phone.log(Collection::Workouts, workout("Legs"));
-    background.write(&Command::Edit { doc_id: id, patch: json!({ "note": "from the watch" }) }, MORNING, &mut rng).unwrap();
+    background
+        .write(&Command::Edit { doc_id: id, patch: json!({ "note": "from the watch" }) }, MORNING, &mut rng)
+        .unwrap();
     // The phone's open copy is stale now: it must notice before it writes on.
     phone.edit(id, json!({ "title": "Legs and more" }));
     let record = phone.record(id);

@@ -1,0 +1,101 @@
+//! Sign-up and login: the home's store is adopted by the account that the server names.
+
+use fitme_core::id::{Epoch, FeedId};
+use fitme_core::store::{Adoption, Identity};
+use fitme_core::wire::FeedGranted;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::error::ServerError;
+use crate::transport::{self, Server};
+
+/// What a person signs up or logs in with.
+#[derive(Clone)]
+pub struct Credentials {
+    /// E-mail address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+    /// What this device is to be called.
+    pub device_name: String,
+}
+
+#[derive(Deserialize)]
+struct SignedIn {
+    account: Uuid,
+    device: Uuid,
+    token: String,
+    feeds: Vec<Feed>,
+}
+
+#[derive(Deserialize)]
+struct Feed {
+    feed: u64,
+    collection: String,
+    scope: String,
+    epoch: String,
+}
+
+/// Makes an account and registers this device with it.
+pub async fn sign_up(server: &str, credentials: &Credentials) -> Result<Adoption, ServerError> {
+    ask("/v1/signup", server, credentials).await
+}
+
+/// Registers this device with an account.
+pub async fn log_in(server: &str, credentials: &Credentials) -> Result<Adoption, ServerError> {
+    ask("/v1/login", server, credentials).await
+}
+
+async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adoption, ServerError> {
+    let server = Server::at(server)?;
+    let body = json!({
+        "email": credentials.email,
+        "password": credentials.password,
+        "device_name": credentials.device_name,
+    });
+    let answer = transport::http().post(server.route(path)).json(&body).send().await;
+    let answer = answer.map_err(|error| server.unreachable(root_cause(&error)))?;
+    let status = answer.status();
+    let bytes = answer.bytes().await.map_err(|error| ServerError::Broken(root_cause(&error)))?;
+    if !status.is_success() {
+        return Err(transport::refusal(status.as_u16(), &bytes));
+    }
+    let signed_in: SignedIn = serde_json::from_slice(&bytes).map_err(|error| ServerError::Answer(error.to_string()))?;
+    adoption(&server, credentials, signed_in)
+}
+
+fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> Result<Adoption, ServerError> {
+    let account = *signed_in.account.as_bytes();
+    let feeds = signed_in.feeds.into_iter().map(|feed| {
+        let epoch = u64::from_str_radix(&feed.epoch, 16)
+            .map_err(|_| ServerError::Answer("a feed's epoch is not 8 bytes in hex".to_owned()))?;
+        Ok(FeedGranted {
+            feed: FeedId(feed.feed),
+            account,
+            collection: feed.collection,
+            scope: feed.scope,
+            epoch: Epoch(epoch.to_be_bytes()),
+        })
+    });
+    Ok(Adoption {
+        feeds: feeds.collect::<Result<_, ServerError>>()?,
+        identity: Identity {
+            account,
+            device: *signed_in.device.as_bytes(),
+            email: credentials.email.clone(),
+            device_name: credentials.device_name.clone(),
+            server: server.as_str().to_owned(),
+            token: signed_in.token,
+        },
+    })
+}
+
+/// reqwest wraps what the network said in its own words; the innermost ones are what a person can act on.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

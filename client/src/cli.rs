@@ -1,0 +1,212 @@
+//! The command line client `fitme`: a real edge device that people, scripts and tests drive. Everything but `signup`,
+//! `login` and `sync` works with no network and before there is an account. docs/cli.md shows it at work.
+//!
+//! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
+
+mod account;
+mod describe;
+mod edit;
+mod import;
+mod input;
+mod json;
+mod list;
+mod log;
+mod notation;
+mod out;
+mod pick;
+mod show;
+mod status;
+mod sync;
+mod when;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use fitme_core::store::{StoreError, WriteError};
+
+use crate::error::ServerError;
+use crate::home::{Home, HomeError};
+use account::Intent;
+use out::Out;
+
+/// The name under which this program writes into a home.
+const WRITER: &str = "cli";
+/// Says what to log of the program's own doings, such as `debug`; see the crate `tracing-subscriber`.
+const LOG_VARIABLE: &str = "FITME_LOG";
+/// A write was refused, a file was not imported, a server not reached.
+const REFUSED: u8 = 1;
+/// The arguments were not understood; clap exits with it as well.
+const NOT_UNDERSTOOD: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  fitme log workout --title \"Push day\" --set \"Bench press 3x8x80kg\" --set \"Row 8x60kg@8\"
+  fitme log workout --sport running --distance 10km --time 52:30 --start \"yesterday 18:00\"
+  fitme log meal --kind lunch --item \"Oats 80g 300kcal 10p 54c 6f\"
+  fitme log mood --valence 1 --energy 3 --tag sun
+  fitme log measurement --weight 80.5kg
+  fitme import ~/Downloads/*.fit
+  fitme list workouts --since 7d
+  fitme sync
+
+An ID may be any start or end of a record's id, as `fitme list` shows it.";
+
+/// Logs workouts, meals, moods and measurements: offline first, in sync when there is a network
+#[derive(Debug, Parser)]
+#[command(name = "fitme", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    /// Where this device keeps its data [default: the system's place for a user's data]
+    #[arg(long, value_name = "DIR", env = crate::home::HOME_VARIABLE, global = true)]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an account; what is here already becomes its first data
+    Signup(account::Who),
+    /// Give this home to an account that exists
+    Login(account::Who),
+    /// Log a workout, a meal, a mood, a measurement or your profile
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Change fields of a record
+    Edit {
+        /// Which record; profile is the profile
+        id: String,
+        /// The fields that change, as JSON, a file of it or - for standard input; null removes a field
+        #[arg(long, value_name = "PATCH")]
+        json: String,
+    },
+    /// Move records to the trash
+    Trash {
+        /// Which records
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Take a record out of the trash, or bring back an earlier state of it
+    Restore {
+        /// Which record
+        id: String,
+        /// The state to bring back, as `fitme show ID --history` lists it
+        #[arg(long, value_name = "STATE")]
+        to: Option<String>,
+    },
+    /// List the records of a collection, latest first
+    List(list::Wanted),
+    /// Show all of one record
+    Show {
+        /// Which record; profile is the profile
+        id: String,
+        /// With every change it went through
+        #[arg(long)]
+        history: bool,
+        /// As JSON, after docs/schema/records.schema.json
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import activities of watches and bike computers (.fit)
+    Import {
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Send what is new here, fetch what is new elsewhere
+    Sync(sync::How),
+    /// Show what the server refused, and why
+    Rejected {
+        /// As JSON, after docs/schema/rejected.schema.json
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the account, what waits and what is here
+    Status {
+        /// As JSON, after docs/schema/status.schema.json
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why a command was not carried out, in one sentence.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Pick(#[from] pick::PickError),
+    #[error(transparent)]
+    Input(#[from] input::InputError),
+    #[error(transparent)]
+    Password(#[from] account::PasswordError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("say with --server URL which server")]
+    NoServer,
+    #[error("{refused} of {files} files were not imported")]
+    Files { refused: usize, files: usize },
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs `fitme` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let Arguments { home, command } = Arguments::parse();
+    let Some(command) = command else {
+        let _nobody_to_tell = write!(io::stderr(), "{}", Arguments::command().render_help());
+        return ExitCode::from(NOT_UNDERSTOOD);
+    };
+    tell_log();
+    let mut out = Out::new();
+    let done = run(home, command, &mut out).and_then(|()| Ok(out.flush()?));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // `fitme list | head`: the reader has enough.
+        Err(Refusal::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(refusal) => {
+            // What was done before the refusal is shown before it.
+            let _reader_may_be_gone = out.flush();
+            let _nobody_to_tell = writeln!(io::stderr(), "fitme: {refusal}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
+    let home = Home::open(home)?;
+    let store = &mut home.store(WRITER, &mut rand::rng())?;
+    match command {
+        Command::Signup(who) => account::run(Intent::SignUp, who, store, out),
+        Command::Login(who) => account::run(Intent::LogIn, who, store, out),
+        Command::Log(log) => log::run(log, store, out),
+        Command::Edit { id, json } => edit::edit(store, &id, &json, out),
+        Command::Trash { ids } => edit::trash(store, &ids, out),
+        Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
+        Command::List(wanted) => list::run(wanted, store, out),
+        Command::Show { id, history, json } => show::run(&id, history, json, store, out),
+        Command::Import { files } => match import::run(&files, store, out)? {
+            0 => Ok(()),
+            refused => Err(Refusal::Files { refused, files: files.len() }),
+        },
+        Command::Sync(how) => sync::run(&how, &home, store, out),
+        Command::Rejected { json } => status::rejected(json, store, out),
+        Command::Status { json } => status::run(json, home.path(), store, out),
+    }
+}
+
+fn tell_log() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(LOG_VARIABLE) {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    }
+}
+
+/// The runtime of a command that needs the network: one thread is enough for one connection.
+fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

@@ -1,0 +1,134 @@
+//! `fitme signup` and `fitme login`: the home gets an account, and what was logged until then comes along.
+
+use std::io::{self, IsTerminal, Write};
+
+use fitme_core::store::Store;
+
+use super::out::{GOOD, Out};
+use super::{Refusal, runtime};
+use crate::account::{self, Credentials};
+use crate::error::ServerError;
+
+/// Names the password, where a command line would show it to everybody.
+const PASSWORD_VARIABLE: &str = "FITME_PASSWORD";
+/// A line of standard input longer than this is no password.
+const PASSWORD_BYTES: u64 = 4_096;
+
+/// Which of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// A new account.
+    SignUp,
+    /// One that exists.
+    LogIn,
+}
+
+/// Who signs up or logs in, and where.
+#[derive(clap::Args)]
+pub struct Who {
+    /// The server, such as https://sync.example.org [default: the one this home knows]
+    #[arg(long, value_name = "URL", env = "FITME_SERVER")]
+    server: Option<String>,
+    /// Your e-mail address
+    #[arg(long)]
+    email: String,
+    /// Your password; - reads it from standard input. Better: FITME_PASSWORD, or leave it out to be asked
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// What this device is to be called [default: the name of the computer]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+/// The password must not reach a log.
+impl std::fmt::Debug for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Who").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Nobody to ask.
+    #[error("there is no password and no terminal to ask on: set {PASSWORD_VARIABLE}, or pipe it in with --password -")]
+    Nowhere,
+    /// The two that were typed differ.
+    #[error("the two passwords differ: nothing was sent, try again")]
+    Differ,
+    /// An empty one.
+    #[error("the password is empty: nothing was sent")]
+    Empty,
+    /// It cannot be read.
+    #[error("the password cannot be read: {0}")]
+    Unreadable(io::Error),
+}
+
+/// Signs up or logs in, and gives the home to the account.
+///
+/// # Errors
+/// [`Refusal`] from the server, or where the home belongs to another account.
+pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let known = store.identity()?.map(|identity| identity.server);
+    let server = who.server.or(known).ok_or(Refusal::NoServer)?;
+    let credentials = Credentials {
+        email: who.email,
+        password: password(who.password, intent)?,
+        device_name: who.device.unwrap_or_else(device_name),
+    };
+    let adoption = runtime()?.block_on(async {
+        match intent {
+            Intent::SignUp => account::sign_up(&server, &credentials).await,
+            Intent::LogIn => account::log_in(&server, &credentials).await,
+        }
+    })?;
+    store.adopt(&adoption).map_err(ServerError::from)?;
+    let identity = &adoption.identity;
+    let done = if intent == Intent::SignUp { "signed up" } else { "logged in" };
+    writeln!(out, "{} as {}, this device is “{}”", out.paint(GOOD, done), identity.email, identity.device_name)?;
+    match store.status()?.pending {
+        0 => {}
+        1 => writeln!(out, "1 change from before goes to the server with the next `fitme sync`")?,
+        pending => writeln!(out, "{pending} changes from before go to the server with the next `fitme sync`")?,
+    }
+    Ok(())
+}
+
+fn password(given: Option<String>, intent: Intent) -> Result<String, PasswordError> {
+    let password = match given.as_deref() {
+        Some("-") => from_stdin()?,
+        Some(password) => password.to_owned(),
+        None => match std::env::var(PASSWORD_VARIABLE) {
+            Ok(password) => password,
+            Err(_) => asked(intent)?,
+        },
+    };
+    if password.is_empty() { Err(PasswordError::Empty) } else { Ok(password) }
+}
+
+/// One line; `echo secret | fitme …` ends it with a line feed that is no part of it.
+fn from_stdin() -> Result<String, PasswordError> {
+    use std::io::{BufRead, Read};
+    let mut line = String::new();
+    io::stdin().lock().take(PASSWORD_BYTES).read_line(&mut line).map_err(PasswordError::Unreadable)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn asked(intent: Intent) -> Result<String, PasswordError> {
+    if !io::stdin().is_terminal() {
+        return Err(PasswordError::Nowhere);
+    }
+    let ask = |prompt| rpassword::prompt_password(prompt).map_err(PasswordError::Unreadable);
+    let password = ask("Password: ")?;
+    // A slip in a new password locks its owner out.
+    if intent == Intent::SignUp && ask("Once more: ")? != password {
+        return Err(PasswordError::Differ);
+    }
+    Ok(password)
+}
+
+fn device_name() -> String {
+    let of_system = || std::fs::read_to_string("/etc/hostname").ok();
+    let name = ["HOSTNAME", "COMPUTERNAME"].into_iter().find_map(|name| std::env::var(name).ok()).or_else(of_system);
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "computer".to_owned())
+}

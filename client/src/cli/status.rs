@@ -1,0 +1,138 @@
+//! `fitme status` and `fitme rejected`: how far this home has come, and what the server refused.
+
+use std::io::Write;
+use std::path::Path;
+
+use comfy_table::Cell;
+use fitme_core::store::{RejectedWrite, Status, Store};
+use serde_json::{Value, json};
+
+use super::describe::number;
+use super::out::{self, BAD, FAINT, GOOD, Out, WAITING};
+use super::{Refusal, json, pick, when};
+
+/// A clock that is off by less is nothing to tell a person of.
+const CLOCK_SLACK_MS: u64 = 2_000;
+
+/// Prints the state of the home.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn run(as_json: bool, home: &Path, store: &Store, out: &mut Out) -> Result<(), Refusal> {
+    let status = store.status()?;
+    let identity = store.identity()?;
+    if as_json {
+        let account = identity.map(
+            |identity| json!({ "email": identity.email, "server": identity.server, "device": identity.device_name }),
+        );
+        return json::document(&as_document(&status, account, home, store.clock_offset_ms()?), out);
+    }
+    let account = match &identity {
+        Some(identity) => {
+            format!("{} at {}, this device is “{}”", identity.email, identity.server, identity.device_name)
+        }
+        None => "none yet; what you log stays here until `fitme signup` or `login`".to_owned(),
+    };
+    let mut rows = vec![
+        ("home", home.display().to_string()),
+        ("account", account),
+        ("sync", sync(&status, identity.is_some(), out)),
+        ("records", records(&status)),
+    ];
+    if status.rejected > 0 {
+        let line = format!("{}, see `fitme rejected`; {} wait beside them", writes(status.rejected), status.waiting);
+        rows.push(("refused", out.paint(BAD, line)));
+    }
+    if status.unapplied > 0 {
+        rows.push(("unread", format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
+    }
+    if let Some(offset) = store.clock_offset_ms()?.filter(|offset| offset.unsigned_abs() > CLOCK_SLACK_MS) {
+        rows.push(("clock", clock(offset)));
+    }
+    for (name, value) in rows {
+        writeln!(out, "{}  {value}", out.paint(FAINT, format!("{name:<8}")))?;
+    }
+    Ok(())
+}
+
+fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offset_ms: Option<i64>) -> Value {
+    let records: serde_json::Map<_, _> =
+        status.records.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
+    json!({ "status": {
+        "home": home.display().to_string(),
+        "account": account,
+        "pending": status.pending,
+        "oldest_pending_at": status.oldest_pending_at,
+        "rejected": status.rejected,
+        "waiting": status.waiting,
+        "unapplied": status.unapplied,
+        "clock_offset_ms": clock_offset_ms,
+        "records": records,
+    }})
+}
+
+fn sync(status: &Status, has_account: bool, out: &Out) -> String {
+    let since =
+        status.oldest_pending_at.map(|at| format!(" since {}", when::show(at, None).trim())).unwrap_or_default();
+    match (status.pending, has_account) {
+        (0, true) => out.paint(GOOD, "everything is on the server"),
+        (0, false) => "nothing to send yet".to_owned(),
+        (pending, true) => out.paint(WAITING, format!("{} to send{since}: `fitme sync`", writes(pending))),
+        (pending, false) => format!("{} to send{since}, once there is an account", writes(pending)),
+    }
+}
+
+fn writes(count: u64) -> String {
+    format!("{} {}", number(count as f64, 0), if count == 1 { "change" } else { "changes" })
+}
+
+fn records(status: &Status) -> String {
+    let counts: Vec<_> =
+        status.records.iter().map(|(name, count)| format!("{name} {}", number(*count as f64, 0))).collect();
+    if counts.is_empty() { "none yet; `fitme log --help` shows how to start".to_owned() } else { counts.join(" · ") }
+}
+
+fn clock(offset_ms: i64) -> String {
+    let seconds = number(offset_ms.unsigned_abs() as f64 / 1_000.0, 1);
+    format!("this device's clock is {seconds} s {} the server's", if offset_ms > 0 { "behind" } else { "ahead of" })
+}
+
+/// Prints the writes that the server refused.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn rejected(as_json: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
+    let rejected = store.rejected()?;
+    if as_json {
+        return json::document(&json!({ "rejected": rejected.iter().map(rejection).collect::<Vec<_>>() }), out);
+    }
+    if rejected.is_empty() {
+        writeln!(out, "the server refused nothing")?;
+        return Ok(());
+    }
+    let mut table = out.table(&["id", "of", "when", "why"]);
+    for write in &rejected {
+        table.add_row(vec![
+            out::faint(pick::short(write.doc_id)),
+            Cell::new(&write.collection),
+            Cell::new(when::show(write.rejected_at, None)),
+            Cell::new(format!("{} ({})", write.message, write.code)),
+        ]);
+    }
+    out.print(&mut table)?;
+    let hint = "what you wrote is kept: `fitme rejected --json` prints it in full";
+    writeln!(out, "{}", out.paint(FAINT, hint))?;
+    Ok(())
+}
+
+fn rejection(write: &RejectedWrite) -> Value {
+    json!({
+        "id": write.doc_id.to_string(),
+        "collection": write.collection,
+        "code": write.code,
+        "message": write.message,
+        "rejected_at": write.rejected_at,
+        "command": write.command,
+        "record": write.record,
+    })
+}

@@ -1,0 +1,148 @@
+//! `fitme sync`: everything to the server and back, once or for as long as it runs.
+
+use std::io::Write;
+use std::time::Duration;
+
+use fitme_core::store::Store;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc;
+
+use super::describe::number;
+use super::out::{FAINT, GOOD, Out, WAITING};
+use super::{Refusal, WRITER, describe, pick, runtime};
+use crate::home::Home;
+use crate::sync::{News, Report};
+use crate::{once, sync};
+
+/// How often a watching process looks for what other processes wrote into the same home.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// News that a slow terminal may be behind.
+const NEWS_WAITING: usize = 256;
+/// Changed records that are named one by one.
+const NAMED: usize = 10;
+
+/// How to sync.
+#[derive(Debug, clap::Args)]
+pub struct How {
+    /// One HTTP exchange after the other instead of a socket: for short background tasks
+    #[arg(long, conflicts_with = "watch")]
+    once: bool,
+    /// Stay connected: send what is written, show what comes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Syncs.
+///
+/// # Errors
+/// [`Refusal`] where the server cannot be reached or refuses.
+pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    if how.watch {
+        return runtime()?.block_on(watch(home, store, out));
+    }
+    let before = store.status()?.pending;
+    let progress = spinner(before);
+    let report = runtime()?
+        .block_on(async { if how.once { once::until_synced(store).await } else { sync::until_synced(store).await } });
+    progress.finish_and_clear();
+    let sent = before.saturating_sub(store.status()?.pending);
+    Ok(print(&report?, sent, out)?)
+}
+
+fn spinner(pending: u64) -> ProgressBar {
+    let template = "{spinner} {msg} {elapsed}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(format!("syncing, {pending} changes to send"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
+    let moved = format!("sent {}, received {}", changes(sent), changes(report.received as u64));
+    let cost = format!(
+        "{} up, {} down, {} messages, {} ms",
+        bytes(report.bytes_out),
+        bytes(report.bytes_in),
+        report.messages,
+        report.took.as_millis()
+    );
+    writeln!(out, "{}: {moved}  {}", out.paint(GOOD, "synced"), out.paint(FAINT, cost))?;
+    if report.refused > 0 {
+        let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
+        writeln!(out, "{}", out.paint(WAITING, refused))?;
+    }
+    Ok(())
+}
+
+fn changes(count: u64) -> String {
+    format!("{} {}", number(count as f64, 0), if count == 1 { "change" } else { "changes" })
+}
+
+/// `812 B`, `1.2 kB`
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{} kB", number(count as f64 / 1e3, 1)),
+        _ => format!("{} MB", number(count as f64 / 1e6, 1)),
+    }
+}
+
+async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let (news, mut heard) = mpsc::channel(NEWS_WAITING);
+    let (tell, mut written) = mpsc::channel(1);
+    // Two readers of one home: the one that syncs is busy with it.
+    let reader = home.store(WRITER, &mut rand::rng())?;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut seen = reader.status()?;
+    writeln!(out, "{}", out.paint(FAINT, "watching; Ctrl-C ends it"))?;
+    out.flush()?;
+    let session = sync::watch(store, &mut written, &news);
+    tokio::pin!(session);
+    loop {
+        tokio::select! {
+            error = &mut session => return Err(error.into()),
+            Some(news) = heard.recv() => {
+                say(&news, &reader, out)?;
+                out.flush()?;
+            }
+            _ = looks.tick() => {
+                let status = reader.status()?;
+                if status.pending > 0 && status != seen {
+                    // A full channel already says that there is something to send.
+                    let _already_told = tell.try_send(());
+                }
+                seen = status;
+            }
+            stopped = tokio::signal::ctrl_c() => return stopped.map_err(Refusal::Output),
+        }
+    }
+}
+
+fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
+    let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+    let now = out.paint(FAINT, now);
+    match news {
+        News::Connected => writeln!(out, "{now}  connected")?,
+        News::Synced => writeln!(out, "{now}  {}", out.paint(GOOD, "everything is on both sides"))?,
+        News::Refused(count) => {
+            let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
+            writeln!(out, "{now}  {}", out.paint(WAITING, refused))?;
+        }
+        News::Offline { reason, retry_in } => {
+            let retry = format!("next attempt in {} s", number(retry_in.as_secs_f64(), 1));
+            writeln!(out, "{now}  {} {}", out.paint(WAITING, format!("offline: {reason}")), out.paint(FAINT, retry))?;
+        }
+        News::Applied(applied) => {
+            for doc_id in applied.documents.iter().take(NAMED) {
+                if let Some(shown) = reader.show(*doc_id)? {
+                    let title = describe::title(shown.collection, &shown.record);
+                    writeln!(out, "{now}  {} {}  {title}", describe::noun(shown.collection), pick::short(*doc_id))?;
+                }
+            }
+            if let Some(more @ 1..) = applied.documents.len().checked_sub(NAMED) {
+                writeln!(out, "{now}  and {more} more")?;
+            }
+        }
+    }
+    Ok(())
+}

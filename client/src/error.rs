@@ -1,0 +1,81 @@
+//! Why a device could not reach, or go on with, its server. What was logged is safe whatever it is.
+
+use fitme_core::session::SessionError;
+use fitme_core::store::{AdoptionError, StoreError};
+use fitme_core::wire::WireError;
+
+/// Why something that needs the server did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The home belongs to no account.
+    #[error("this home belongs to no account yet: use `fitme signup` or `fitme login` first")]
+    NoAccount,
+    /// The URL cannot be used.
+    #[error("{url} is no address of a server: {reason}")]
+    BadUrl {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No connection.
+    #[error("the server at {url} cannot be reached: {reason}. Everything stays on this device and is sent later")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("the connection broke: {0}. Everything stays on this device and is sent later")]
+    Broken(String),
+    /// The token is not valid any more.
+    #[error("the server does not know this device any more: use `fitme login` again")]
+    SignInAgain,
+    /// The server refused, with its own sentence.
+    #[error("{message}")]
+    Refused {
+        /// One of docs/errors.md.
+        code: String,
+        /// A sentence for a person.
+        message: String,
+    },
+    /// The server answered something that this version does not understand.
+    #[error("the server's answer cannot be read: {0}")]
+    Answer(String),
+    /// The session broke off.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The home has other data.
+    #[error(transparent)]
+    Adoption(#[from] AdoptionError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A frame could not be made or read.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+impl ServerError {
+    /// Whether it can be better by itself in a while.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
+            Self::Refused { code, .. } => {
+                const PASSING: [&str; 8] = [
+                    "unavailable",
+                    "overloaded",
+                    "timeout",
+                    "shutdown",
+                    "slow",
+                    "closed",
+                    "session_overloaded",
+                    "session_unavailable",
+                ];
+                PASSING.contains(&code.as_str())
+            }
+            _ => false,
+        }
+    }
+}

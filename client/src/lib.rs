@@ -1,0 +1,19 @@
+//! The tokio runtime around the engine: everything on a device that does input and output.
+//!
+//! - [`account`]: sign-up and login over HTTP.
+//! - [`transport`]: one connection to the server; no protocol knowledge.
+//! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
+//! - [`once`]: the same session as one HTTP exchange.
+//! - [`fit`], [`import`]: activity files of watches and bike computers.
+//! - [`home`], [`cli`]: the private directory a person's data lives in, and the `fitme` command line client.
+
+pub mod account;
+pub mod cli;
+pub mod clock;
+pub mod error;
+pub mod fit;
+pub mod home;
+pub mod import;
+pub mod once;
+pub mod sync;
+pub mod transport;

@@ -1,0 +1,121 @@
+//! One-shot exchange: the session in a single HTTP request, for a background task with a few seconds to live. Each part
+//! of the answer is applied in a transaction of its own, so a cut answer loses only its last part.
+
+use std::time::Instant;
+
+use fitme_core::limits;
+use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
+use fitme_core::store::Store;
+use futures_util::StreamExt;
+
+use crate::account::root_cause;
+use crate::clock::now_ms;
+use crate::error::ServerError;
+use crate::sync::{Report, ended};
+use crate::transport::{self, Server};
+
+/// Exchanges of one call: a backlog larger than this is for a socket.
+const EXCHANGES: usize = 200;
+
+/// Exchanges until everything is on both sides, one request after the other.
+pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
+    let started = Instant::now();
+    let mut report = Report::default();
+    for _ in 0..EXCHANGES {
+        if exchange(store, &mut report).await? {
+            break;
+        }
+    }
+    report.took = started.elapsed();
+    Ok(report)
+}
+
+/// One exchange; true when nothing is left on either side.
+async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, ServerError> {
+    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    let server = Server::at(&identity.server)?;
+    let mut session = DeviceSession::once(limits::ONCE_ANSWER_BYTES as u32);
+    let mut request = Vec::new();
+    for effect in session.handle(store, DeviceEvent::Opened, now_ms(), &mut rand::rng())? {
+        if let DeviceEffect::Send(frame) = effect {
+            append(&mut request, &frame);
+        }
+    }
+    report.bytes_out += request.len() as u64;
+    let sent = transport::http().post(server.route("/v1/sync/once")).bearer_auth(&identity.token).body(request);
+    let answer = sent.send().await.map_err(|error| server.unreachable(root_cause(&error)))?;
+    if !answer.status().is_success() {
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.unwrap_or_default();
+        return Err(transport::refusal(status, &body));
+    }
+    let mut exchange = Exchange { session, answers: Vec::new(), synced: false };
+    let mut body = answer.bytes_stream();
+    let mut buffer = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| ServerError::Broken(root_cause(&error)))?;
+        report.bytes_in += chunk.len() as u64;
+        buffer.extend_from_slice(&chunk);
+        exchange.take_frames(store, &mut buffer, report)?;
+    }
+    exchange.finish()
+}
+
+struct Exchange {
+    session: DeviceSession,
+    answers: Vec<Vec<u8>>,
+    synced: bool,
+}
+
+impl Exchange {
+    fn take_frames(&mut self, store: &mut Store, buffer: &mut Vec<u8>, report: &mut Report) -> Result<(), ServerError> {
+        let mut at = 0;
+        while let Some((length, rest)) = buffer[at..].split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > limits::FRAME_BYTES {
+                return Err(ServerError::Answer("a part of it is longer than a frame may be".to_owned()));
+            }
+            let Some(frame) = rest.get(..length) else { break };
+            self.take_frame(store, &frame.to_vec(), report)?;
+            at += 4 + length;
+        }
+        buffer.drain(..at);
+        Ok(())
+    }
+
+    fn take_frame(&mut self, store: &mut Store, frame: &[u8], report: &mut Report) -> Result<(), ServerError> {
+        report.messages += 1;
+        let effects = self.session.handle(store, DeviceEvent::Message(frame), now_ms(), &mut rand::rng())?;
+        for effect in effects {
+            match effect {
+                DeviceEffect::Applied(applied) => {
+                    report.received += applied.entries;
+                    report.changed_records += applied.documents.len();
+                }
+                DeviceEffect::Refused(entries) => report.refused += entries,
+                DeviceEffect::Synced => self.synced = true,
+                DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
+                // Cursors and digests are asked for where Hello did not settle it; the next exchange brings them.
+                DeviceEffect::Send(frame) => self.answers.push(frame),
+            }
+        }
+        Ok(())
+    }
+
+    /// A server that needs cursors or digests first cannot be answered within one exchange.
+    fn finish(self) -> Result<bool, ServerError> {
+        if !self.answers.is_empty() {
+            return Err(ServerError::Refused {
+                code: "needs_socket".to_owned(),
+                message: "the server must compare more than one exchange can hold: use a socket (`fitme sync`)"
+                    .to_owned(),
+            });
+        }
+        Ok(self.synced)
+    }
+}
+
+fn append(request: &mut Vec<u8>, frame: &[u8]) {
+    request.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+    request.extend_from_slice(frame);
+}

@@ -1,0 +1,215 @@
+//! Drives the core's session over a WebSocket: the only loop of the device that waits for the network. Store calls block
+//! for a few milliseconds at most, so they run in place.
+
+use std::time::{Duration, Instant};
+
+use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
+use fitme_core::store::{Applied, Identity, Store};
+use fitme_core::wire::{self, Goodbye, Reason};
+use futures_util::{SinkExt, StreamExt};
+use rand::Rng;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clock::now_ms;
+use crate::error::ServerError;
+use crate::transport::{Server, Socket};
+
+/// Without any message for so long the server is taken for gone; it pings more often than that.
+const SILENCE: Duration = Duration::from_secs(120);
+/// First wait before a reconnect; doubled each time, with jitter.
+const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait before a reconnect.
+const BACKOFF_MOST: Duration = Duration::from_secs(60);
+
+/// What a sync moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Entries that the server sent, own ones included.
+    pub received: usize,
+    /// Records that changed.
+    pub changed_records: usize,
+    /// Writes the server refused.
+    pub refused: usize,
+    /// Message bytes sent.
+    pub bytes_out: u64,
+    /// Message bytes received.
+    pub bytes_in: u64,
+    /// Messages in either direction.
+    pub messages: u64,
+    /// From dialling to in sync.
+    pub took: Duration,
+}
+
+/// What observers of a live sync hear.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Connected; what is missing on either side is on its way.
+    Connected,
+    /// Everything is on both sides.
+    Synced,
+    /// Records changed.
+    Applied(Applied),
+    /// The server refused so many writes.
+    Refused(usize),
+    /// No connection; the next attempt follows after so long.
+    Offline {
+        /// Why, in a sentence.
+        reason: String,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
+}
+
+/// Syncs until everything is on both sides.
+pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
+    let started = Instant::now();
+    let mut connection = Connection::open(store).await?;
+    connection.event(store, DeviceEvent::Opened).await?;
+    while !connection.synced {
+        connection.receive(store).await?;
+    }
+    connection.close().await;
+    Ok(Report { took: started.elapsed(), ..connection.report })
+}
+
+/// Stays in sync until the error that no retry mends: reconnects with growing, jittered pauses, and pushes what `written`
+/// announces. Observers hear through `news`; a full channel loses news, never data.
+pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &mpsc::Sender<News>) -> ServerError {
+    let mut backoff = BACKOFF_FIRST;
+    loop {
+        let error = match live(store, written, news, &mut backoff).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        if !error.is_passing() {
+            return error;
+        }
+        let retry_in = backoff.mul_f64(rand::rng().random_range(0.5..1.5));
+        tell(news, News::Offline { reason: error.to_string(), retry_in });
+        tokio::time::sleep(retry_in).await;
+        backoff = (backoff * 2).min(BACKOFF_MOST);
+    }
+}
+
+async fn live(
+    store: &mut Store,
+    written: &mut mpsc::Receiver<()>,
+    news: &mpsc::Sender<News>,
+    backoff: &mut Duration,
+) -> Result<std::convert::Infallible, ServerError> {
+    let mut connection = Connection::open(store).await?;
+    connection.news = Some(news.clone());
+    connection.event(store, DeviceEvent::Opened).await?;
+    tell(news, News::Connected);
+    loop {
+        tokio::select! {
+            message = connection.next() => {
+                let message = message?;
+                connection.take(store, message).await?;
+                *backoff = BACKOFF_FIRST;
+            }
+            Some(()) = written.recv() => connection.event(store, DeviceEvent::Written).await?,
+        }
+    }
+}
+
+struct Connection {
+    socket: Socket,
+    session: DeviceSession,
+    report: Report,
+    synced: bool,
+    news: Option<mpsc::Sender<News>>,
+}
+
+impl Connection {
+    async fn open(store: &Store) -> Result<Self, ServerError> {
+        let Identity { server, token, .. } = store.identity()?.ok_or(ServerError::NoAccount)?;
+        let socket = Server::at(&server)?.dial(&token).await?;
+        Ok(Self { socket, session: DeviceSession::new(), report: Report::default(), synced: false, news: None })
+    }
+
+    async fn receive(&mut self, store: &mut Store) -> Result<(), ServerError> {
+        let message = self.next().await?;
+        self.take(store, message).await
+    }
+
+    async fn next(&mut self) -> Result<Message, ServerError> {
+        match tokio::time::timeout(SILENCE, self.socket.next()).await {
+            Ok(Some(Ok(message))) => Ok(message),
+            Ok(Some(Err(error))) => Err(ServerError::Broken(error.to_string())),
+            Ok(None) => Err(ServerError::Broken("the server closed it".to_owned())),
+            Err(_) => Err(ServerError::Broken("the server fell silent".to_owned())),
+        }
+    }
+
+    async fn take(&mut self, store: &mut Store, message: Message) -> Result<(), ServerError> {
+        match message {
+            Message::Binary(bytes) => {
+                self.report.bytes_in += bytes.len() as u64;
+                self.report.messages += 1;
+                self.event(store, DeviceEvent::Message(&bytes)).await
+            }
+            Message::Close(_) => Err(ServerError::Broken("the server closed it".to_owned())),
+            // Pings are answered by the library when the socket is read.
+            _ => Ok(()),
+        }
+    }
+
+    async fn event(&mut self, store: &mut Store, event: DeviceEvent<'_>) -> Result<(), ServerError> {
+        let effects = self.session.handle(store, event, now_ms(), &mut rand::rng())?;
+        for effect in effects {
+            self.perform(effect).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, effect: DeviceEffect) -> Result<(), ServerError> {
+        match effect {
+            DeviceEffect::Send(bytes) => {
+                self.report.bytes_out += bytes.len() as u64;
+                self.report.messages += 1;
+                let sent = self.socket.send(Message::Binary(bytes.into())).await;
+                return sent.map_err(|error| ServerError::Broken(error.to_string()));
+            }
+            DeviceEffect::Applied(applied) => {
+                self.report.received += applied.entries;
+                self.report.changed_records += applied.documents.len();
+                self.tell(News::Applied(applied));
+            }
+            DeviceEffect::Refused(entries) => {
+                self.report.refused += entries;
+                self.tell(News::Refused(entries));
+            }
+            DeviceEffect::Synced => {
+                self.synced = true;
+                self.tell(News::Synced);
+            }
+            DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(observers) = &self.news {
+            tell(observers, news);
+        }
+    }
+
+    async fn close(&mut self) {
+        // Everything is settled; a server that does not hear the goodbye notices the closed socket.
+        let _settled = self.socket.close(None).await;
+    }
+}
+
+fn tell(observers: &mpsc::Sender<News>, news: News) {
+    let _observer_is_slow = observers.try_send(news);
+}
+
+/// What the server's goodbye means here.
+pub(crate) fn ended(goodbye: Goodbye) -> ServerError {
+    match goodbye.reason {
+        Reason::SignInAgain => ServerError::SignInAgain,
+        reason => ServerError::Refused { code: wire::goodbye::code(reason).to_owned(), message: goodbye.message },
+    }
+}

@@ -1,0 +1,123 @@
+//! Connections to the server: which addresses are allowed, and how they are dialled.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use fitme_core::limits;
+use reqwest::Url;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::error::ServerError;
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for an HTTP answer, hashing of the password included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An open WebSocket.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A server's address, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    url: Url,
+}
+
+impl Server {
+    /// The server at `url`: https, or http on this very machine. Health data does not travel in the clear, unless
+    /// `FITME_ALLOW_PLAIN_TEXT=1` says that the way there is safe.
+    pub fn at(url: &str) -> Result<Self, ServerError> {
+        let bad = |reason| ServerError::BadUrl { url: url.to_owned(), reason };
+        let parsed = Url::parse(url).map_err(|_| bad("expected something like https://sync.example.org"))?;
+        let allowed = std::env::var("FITME_ALLOW_PLAIN_TEXT").is_ok_and(|value| value == "1");
+        match parsed.scheme() {
+            "https" => Ok(Self { url: parsed }),
+            "http" if allowed || is_loopback(&parsed) => Ok(Self { url: parsed }),
+            "http" => Err(bad("http would send health data in the clear; use https (or set FITME_ALLOW_PLAIN_TEXT=1)")),
+            _ => Err(bad("expected https://")),
+        }
+    }
+
+    /// The address of an HTTP route.
+    pub fn route(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Opens the sync socket.
+    pub async fn dial(&self, token: &str) -> Result<Socket, ServerError> {
+        use_ring();
+        let mut url = self.route("/v1/sync");
+        let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
+        url.set_scheme(scheme).map_err(|()| self.unreachable("the address has no WebSocket form"))?;
+        let mut request = url.as_str().into_client_request().map_err(|error| self.unreachable(error))?;
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ServerError::SignInAgain)?;
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(limits::FRAME_BYTES))
+            .max_frame_size(Some(limits::FRAME_BYTES));
+        let dialled = tokio::time::timeout(CONNECT_TIMEOUT, connect_async_with_config(request, Some(config), true));
+        match dialled.await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(tungstenite::Error::Http(answer))) => {
+                Err(refusal(answer.status().as_u16(), answer.body().as_deref().unwrap_or_default()))
+            }
+            Ok(Err(error)) => Err(self.unreachable(error)),
+            Err(_) => Err(self.unreachable("no answer in time")),
+        }
+    }
+
+    /// Why there is no connection.
+    pub fn unreachable(&self, reason: impl std::fmt::Display) -> ServerError {
+        ServerError::Unreachable { url: self.as_str().to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// The HTTP client: one for the process, so that connections are used again.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    use_ring();
+    CLIENT.get_or_init(|| {
+        reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("the TLS provider is installed and the options are constant")
+    })
+}
+
+/// The server's own words for an HTTP status that is no success.
+pub fn refusal(status: u16, body: &[u8]) -> ServerError {
+    let envelope: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| envelope["error"][key].as_str().map(str::to_owned);
+    match (status, text("code"), text("message")) {
+        (401, Some(code), _) if code == "unauthenticated" => ServerError::SignInAgain,
+        (_, Some(code), Some(message)) => ServerError::Refused { code, message },
+        _ => ServerError::Answer(format!("HTTP status {status}")),
+    }
+}
+
+/// Two providers of TLS may be linked in; rustls wants to be told which one.
+fn use_ring() {
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}

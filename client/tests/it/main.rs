@@ -1,0 +1,3 @@
+//! The integration tests of the client: one binary, a module a subject.
+
+mod fit;
