@@ -1,0 +1,83 @@
+//! What a person types to sign up or log in, and which of it is taken.
+
+use serde::Deserialize;
+
+use crate::error::{ApiError, Refusal};
+
+/// Longest e-mail address that mail servers carry, in bytes.
+const EMAIL_MAX_BYTES: usize = 254;
+/// Shortest password, in bytes.
+const PASSWORD_MIN_BYTES: usize = 8;
+/// Longest password, in bytes: longer ones only make the server hash more.
+const PASSWORD_MAX_BYTES: usize = 1024;
+/// Longest name of a device, in bytes.
+const DEVICE_NAME_MAX_BYTES: usize = 128;
+
+/// The body of sign-up and login. Not `Debug`: it holds a password.
+#[derive(Deserialize)]
+pub struct Credentials {
+    /// E-mail address of the account.
+    pub email: String,
+    /// Its password.
+    pub password: String,
+    /// How the person knows this device in a list.
+    pub device_name: String,
+}
+
+impl Credentials {
+    /// For a new account everything has to be in order.
+    pub(super) fn checked_for_sign_up(self) -> Result<Self, Refusal> {
+        let length = self.password.len();
+        if !(PASSWORD_MIN_BYTES..=PASSWORD_MAX_BYTES).contains(&length) {
+            let sentence =
+                format!("The password must have {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} bytes; choose another.");
+            return Err(ApiError::BadRequest.because(sentence));
+        }
+        self.checked_for_login()
+    }
+
+    /// At login only what would be costly or unstorable is refused: a password that nobody can have is simply wrong.
+    pub(super) fn checked_for_login(self) -> Result<Self, Refusal> {
+        if self.password.len() > PASSWORD_MAX_BYTES {
+            return Err(ApiError::WrongCredentials.into());
+        }
+        let email = normalised_email(&self.email)
+            .ok_or_else(|| ApiError::BadRequest.because("The e-mail address must look like name@example.org."))?;
+        let device_name = self.device_name.trim().to_owned();
+        let named = !device_name.is_empty() && device_name.len() <= DEVICE_NAME_MAX_BYTES;
+        if !named || device_name.contains(char::is_control) {
+            let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
+            return Err(ApiError::BadRequest.because(sentence));
+        }
+        Ok(Self { email, password: self.password, device_name })
+    }
+}
+
+/// Lower case, so that an address is the same on every device whatever the database's locale; `None` if it is no address.
+/// Only the shape is checked: whether mail arrives is shown by mail alone.
+fn normalised_email(text: &str) -> Option<String> {
+    let email = text.trim().to_lowercase();
+    let (local, domain) = email.rsplit_once('@')?;
+    let plain = !email.contains(|c: char| c.is_whitespace() || c.is_control());
+    let shaped = !local.is_empty() && !local.contains('@') && !domain.starts_with('.') && !domain.ends_with('.');
+    (plain && shaped && !domain.is_empty() && email.len() <= EMAIL_MAX_BYTES).then_some(email)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalised_email;
+
+    #[test]
+    fn an_address_is_trimmed_and_lowered() {
+        assert_eq!(normalised_email(" Ana@Example.ORG ").as_deref(), Some("ana@example.org"));
+        assert_eq!(normalised_email("root@localhost").as_deref(), Some("root@localhost"));
+    }
+
+    #[test]
+    fn what_has_not_the_shape_of_an_address_is_refused() {
+        let long = format!("{}@example.org", "a".repeat(250));
+        for text in ["", "ana", "@example.org", "ana@", "a b@c.d", "a@b@c.d", "a@.org", "a\0@b.c", long.as_str()] {
+            assert_eq!(normalised_email(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a sync session needs of this server, performed: the effects that the core's state machine asks for. The socket
+//! and the one-shot exchange drive the same thing.
+
+use std::sync::Arc;
+
+use fitme_core::id::FeedId;
+use fitme_core::limits;
+use fitme_core::session::{ServerEffect, ServerEvent, Settled};
+use fitme_core::wire::FeedPush;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Device;
+use crate::fanout::Fanout;
+use crate::feeds;
+use crate::hints::Hints;
+use crate::ingest::Ingest;
+
+/// The parts of the server that sessions use; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Connections to the database.
+    pub pool: PgPool,
+    /// Accepts or refuses what devices push.
+    pub ingest: Ingest,
+    /// Hands out what was accepted.
+    pub fanout: Fanout,
+}
+
+/// What performing an effect comes to.
+pub enum Performed {
+    /// A message for the device.
+    Send(Vec<u8>),
+    /// A last message for the device.
+    Close(Vec<u8>),
+    /// An answer for the session.
+    Event(ServerEvent<'static>),
+    /// Work that goes on beside the session.
+    Ingest {
+        /// The device's number for it.
+        batch: u64,
+        /// The entries.
+        feeds: Vec<FeedPush>,
+    },
+}
+
+impl Engine {
+    /// Starts ingest, merge workers and the talk with other nodes on this database, until `shutdown`.
+    #[must_use]
+    pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
+        let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
+        hints.start(&pool, &fanout, shutdown);
+        let live = fanout.clone();
+        let ingest = Ingest::start(pool.clone(), move |committed| {
+            live.publish(&committed);
+            hints.head(committed.feed, committed.last_seq());
+            news.notify_one();
+        });
+        Self { pool, ingest, fanout }
+    }
+
+    /// Performs one effect of a session of `device`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn perform(&self, device: Device, effect: ServerEffect) -> Result<Performed, sqlx::Error> {
+        Ok(match effect {
+            ServerEffect::Send(message) => Performed::Send(message),
+            ServerEffect::Close(message) => Performed::Close(message),
+            ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
+            ServerEffect::LoadAccount { cursors, actors } => {
+                let account = feeds::load_account(&self.pool, device.account, &cursors, &actors).await?;
+                Performed::Event(ServerEvent::Account(account))
+            }
+            ServerEffect::RenewEpochs(diverged) => {
+                tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
+                let epochs = feeds::renew_epochs(&self.pool, device.account, &diverged).await?;
+                Performed::Event(ServerEvent::EpochsRenewed(epochs))
+            }
+            ServerEffect::Read { feed, after, max_bytes } => {
+                Performed::Event(ServerEvent::Page(self.read(feed, after, max_bytes).await?))
+            }
+        })
+    }
+
+    async fn read(&self, feed: FeedId, after: u64, max_bytes: usize) -> Result<fitme_core::session::Page, sqlx::Error> {
+        feeds::read_page(&self.pool, feed, after, max_bytes, limits::ENTRIES_PAGE).await
+    }
+
+    /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
+    /// pushed again.
+    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>) -> Settled {
+        let outcome = self.ingest.submit(device, feeds).await;
+        Settled { batch, receipts: outcome.receipts, own: outcome.own }
+    }
+}

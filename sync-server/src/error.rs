@@ -1,0 +1,246 @@
+//! Every error an HTTP answer can carry, in one table; the list of errors in the documentation is made from it.
+
+use std::fmt;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::Level;
+
+/// Seconds after which a client may try again what failed for a reason of the server's.
+const RETRY_AFTER_SECONDS: &str = "1";
+/// Classes and codes of SQLSTATE which say that the database is away, starting, stopping or full of connections.
+const SQLSTATES_OF_ABSENCE: [&str; 5] = ["08", "57P01", "57P02", "57P03", "53300"];
+
+/// A kind of error as clients see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApiError {
+    /// Sign-up with an address that has an account.
+    EmailTaken,
+    /// Login with an unknown address or a wrong password; which of both is not said.
+    WrongCredentials,
+    /// The request does not have the form it must have.
+    BadRequest,
+    /// No token, or one that is unknown or expired.
+    Unauthenticated,
+    /// The body is longer than this address takes.
+    PayloadTooLarge,
+    /// The server could not answer in time.
+    Timeout,
+    /// The server has too much to do.
+    Overloaded,
+    /// The database is away.
+    Unavailable,
+    /// A fault of the server's.
+    Internal,
+    /// Nothing is served there.
+    NotFound,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorRow {
+    /// What programs compare; never changed once published.
+    pub code: &'static str,
+    /// HTTP status.
+    pub status: StatusCode,
+    /// How the server logs it.
+    pub level: Level,
+    /// What a person can do about it.
+    pub sentence: &'static str,
+}
+
+impl ApiError {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::EmailTaken,
+        Self::WrongCredentials,
+        Self::BadRequest,
+        Self::Unauthenticated,
+        Self::PayloadTooLarge,
+        Self::Timeout,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Internal,
+        Self::NotFound,
+    ];
+
+    /// The table.
+    #[must_use]
+    pub const fn row(self) -> ErrorRow {
+        let (code, status, level, sentence) = match self {
+            Self::EmailTaken => (
+                "email_taken",
+                StatusCode::CONFLICT,
+                Level::INFO,
+                "This e-mail address has an account already; log in instead.",
+            ),
+            Self::WrongCredentials => (
+                "wrong_credentials",
+                StatusCode::UNAUTHORIZED,
+                Level::INFO,
+                "E-mail address or password is wrong; check both.",
+            ),
+            Self::BadRequest => (
+                "bad_request",
+                StatusCode::BAD_REQUEST,
+                Level::INFO,
+                "The request does not have the form that this address takes; correct what the message names.",
+            ),
+            Self::Unauthenticated => (
+                "unauthenticated",
+                StatusCode::UNAUTHORIZED,
+                Level::INFO,
+                "The device's token is missing, unknown or expired; log in again.",
+            ),
+            Self::PayloadTooLarge => (
+                "payload_too_large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Level::INFO,
+                "The body is longer than this address takes; send less at once.",
+            ),
+            Self::Timeout => (
+                "timeout",
+                StatusCode::GATEWAY_TIMEOUT,
+                Level::WARN,
+                "The server could not answer in time; try again later.",
+            ),
+            Self::Overloaded => (
+                "overloaded",
+                StatusCode::SERVICE_UNAVAILABLE,
+                Level::WARN,
+                "The server has too much to do; try again after the time in retry-after.",
+            ),
+            Self::Unavailable => (
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                Level::WARN,
+                "The server cannot reach its database; try again after the time in retry-after.",
+            ),
+            Self::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Level::ERROR,
+                "The server made a mistake; report it with the value of the x-request-id header.",
+            ),
+            Self::NotFound => (
+                "not_found",
+                StatusCode::NOT_FOUND,
+                Level::INFO,
+                "Nothing is served at this address with this method; check both.",
+            ),
+        };
+        ErrorRow { code, status, level, sentence }
+    }
+
+    /// The same error with a sentence of its own for the client.
+    #[must_use]
+    pub fn because(self, message: impl Into<String>) -> Refusal {
+        Refusal { error: self, message: Some(message.into()), cause: None }
+    }
+
+    /// The same error with a cause for the log alone; it must hold no secret and nobody's data.
+    #[must_use]
+    pub fn caused_by(self, cause: impl fmt::Display) -> Refusal {
+        Refusal { error: self, message: None, cause: Some(cause.to_string()) }
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Which.
+    pub error: ApiError,
+    message: Option<String>,
+    cause: Option<String>,
+}
+
+impl Refusal {
+    /// Writes the error to the log, in the span of its request.
+    pub fn log(&self) {
+        let row = self.error.row();
+        let cause = self.cause.as_deref().unwrap_or_default();
+        // The level of an event is part of its call site, so one call a level it is.
+        match row.level {
+            Level::ERROR => tracing::error!(code = row.code, cause, "request failed"),
+            Level::WARN => tracing::warn!(code = row.code, cause, "request failed"),
+            _ => tracing::info!(code = row.code, cause, "request refused"),
+        }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { error, message: None, cause: None }
+    }
+}
+
+/// A database that is away is `unavailable`; anything else it says is our mistake. Postgres keeps row values out of the
+/// primary message, which is all that is kept of it.
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        let kind = if is_absence(&error) { ApiError::Unavailable } else { ApiError::Internal };
+        kind.caused_by(error)
+    }
+}
+
+/// Whether the database could not be reached, as opposed to having refused a statement.
+#[must_use]
+pub fn is_absence(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(refused) => {
+            refused.code().is_some_and(|code| SQLSTATES_OF_ABSENCE.iter().any(|known| code.starts_with(known)))
+        }
+        _ => false,
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let row = self.error.row();
+        let message = self.message.as_deref().unwrap_or(row.sentence);
+        let body = Json(Envelope { error: Body { code: row.code, message } });
+        let mut response = (row.status, body).into_response();
+        if matches!(self.error, ApiError::Overloaded | ApiError::Unavailable) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        Refusal::from(self).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_code_of_its_own_and_a_sentence() {
+        let codes: HashSet<_> = ApiError::ALL.iter().map(|error| error.row().code).collect();
+        assert_eq!(codes.len(), ApiError::ALL.len());
+        for error in ApiError::ALL {
+            assert!(error.row().sentence.ends_with('.'), "{error:?} must be explained by a sentence");
+        }
+    }
+}

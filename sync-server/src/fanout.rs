@@ -1,0 +1,159 @@
+//! Committed entries to the sessions of this node that read their feeds, from memory.
+//!
+//! Each session has an inbox of fixed size. A session that does not empty it in time loses entries from memory, never
+//! from the database: the inbox then remembers only how far the feed has come, and the session reads the rest itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use fitme_core::id::FeedId;
+use fitme_core::session::Received;
+use tokio::sync::Notify;
+
+/// Commits that wait in one session's inbox.
+const INBOX: usize = 64;
+
+/// Entries of one feed from one commit.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Which feed.
+    pub feed: FeedId,
+    /// Number of the first.
+    pub first_seq: u64,
+    /// The entries, shared by all sessions that get them.
+    pub entries: Arc<[Received]>,
+}
+
+impl Live {
+    /// Number of the last entry.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.first_seq + self.entries.len() as u64 - 1
+    }
+}
+
+/// What happened to a session's feeds since it last looked.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Entries in the order of their commits.
+    pub live: VecDeque<Live>,
+    /// Heads of feeds whose entries are to be read from the database.
+    pub heads: BTreeMap<FeedId, u64>,
+    /// How far feeds are merged.
+    pub merged: BTreeMap<FeedId, u64>,
+    /// This node no longer knows what other nodes do: the session has to end.
+    pub cut_off: bool,
+}
+
+/// All sessions of this node by the feeds they read.
+#[derive(Debug, Clone, Default)]
+pub struct Fanout {
+    readers: Arc<Mutex<HashMap<FeedId, Vec<Arc<Inbox>>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    news: Mutex<News>,
+    arrived: Notify,
+}
+
+/// One session's place in the fan-out, given back when it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    fanout: Fanout,
+    feeds: BTreeSet<FeedId>,
+    inbox: Arc<Inbox>,
+}
+
+impl Fanout {
+    /// An inbox that reads no feed yet.
+    pub fn subscription(&self) -> Subscription {
+        Subscription { fanout: self.clone(), feeds: BTreeSet::new(), inbox: Arc::default() }
+    }
+
+    /// Hands entries to every session that reads their feed.
+    pub fn publish(&self, live: &Live) {
+        for inbox in self.readers_of(live.feed) {
+            let mut news = lock(&inbox.news);
+            if news.live.len() < INBOX {
+                news.live.push_back(live.clone());
+            } else {
+                news.heads.insert(live.feed, live.last_seq());
+            }
+            drop(news);
+            inbox.arrived.notify_one();
+        }
+    }
+
+    /// Says how far a feed has come; the sessions read it from the database.
+    pub fn head(&self, feed: FeedId, head: u64) {
+        for inbox in self.readers_of(feed) {
+            lock(&inbox.news).heads.insert(feed, head);
+            inbox.arrived.notify_one();
+        }
+    }
+
+    /// Says how far a feed is merged. Nobody is woken for that: it rides on the next page.
+    pub fn merged(&self, feed: FeedId, seq: u64) {
+        for inbox in self.readers_of(feed) {
+            lock(&inbox.news).merged.insert(feed, seq);
+        }
+    }
+
+    /// Ends every session of this node: it could not learn for too long what happened elsewhere.
+    pub fn cut_off(&self) {
+        for inbox in lock(&self.readers).values().flatten() {
+            lock(&inbox.news).cut_off = true;
+            inbox.arrived.notify_one();
+        }
+    }
+
+    fn readers_of(&self, feed: FeedId) -> Vec<Arc<Inbox>> {
+        lock(&self.readers).get(&feed).cloned().unwrap_or_default()
+    }
+}
+
+impl Subscription {
+    /// Reads these feeds from now on, and says how many of them it did not read before. What was committed before must
+    /// be read from the database afterwards.
+    pub fn read(&mut self, feeds: impl IntoIterator<Item = FeedId>) -> usize {
+        let mut readers = lock(&self.fanout.readers);
+        let mut fresh = 0;
+        for feed in feeds {
+            if self.feeds.insert(feed) {
+                readers.entry(feed).or_default().push(Arc::clone(&self.inbox));
+                fresh += 1;
+            }
+        }
+        fresh
+    }
+
+    /// Waits until there is news.
+    pub async fn arrived(&self) {
+        self.inbox.arrived.notified().await;
+    }
+
+    /// Everything that came since the last call.
+    pub fn take(&self) -> News {
+        std::mem::take(&mut lock(&self.inbox.news))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut readers = lock(&self.fanout.readers);
+        for feed in &self.feeds {
+            if let Some(inboxes) = readers.get_mut(feed) {
+                inboxes.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+                if inboxes.is_empty() {
+                    readers.remove(feed);
+                }
+            }
+        }
+    }
+}
+
+/// Nothing that holds one of these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

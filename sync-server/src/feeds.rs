@@ -1,0 +1,242 @@
+//! What sessions read of feeds. Nothing here loads a document: a reconnect with nothing new costs index lookups only.
+
+use std::time::Duration;
+
+use fitme_core::entry::{Digest, Entry};
+use fitme_core::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
+use fitme_core::session::{Account, AccountFeed, Page, Received};
+use fitme_core::wire::Cursors;
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::bytes::random_bytes;
+
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// How far a feed has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedHead {
+    /// Which feed.
+    pub feed: FeedId,
+    /// The last number given.
+    pub head: u64,
+    /// Every entry up to here is merged.
+    pub merged: u64,
+}
+
+/// Reads an account as of one moment: its feeds, their digests at `cursors`, and the last accepted entry of those of
+/// `actors` that write for one of its devices.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn load_account(
+    pool: &PgPool,
+    account: Uuid,
+    cursors: &Cursors,
+    actors: &[ActorId],
+) -> Result<Account, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin_with(BEGIN_READING).await?;
+    let server = sqlx::query!(
+        r#"SELECT id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "clock_ms!" FROM installation"#
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let feeds = read_feeds(&mut tx, account, cursors).await?;
+    let actors = if actors.is_empty() { Vec::new() } else { read_tips(&mut tx, account, actors).await? };
+    tx.commit().await?;
+    let installation = Installation(fixed(&server.id));
+    Ok(Account { installation, account: account.into_bytes(), clock_ms: server.clock_ms, feeds, actors })
+}
+
+async fn read_feeds(
+    connection: &mut PgConnection,
+    account: Uuid,
+    cursors: &Cursors,
+) -> Result<Vec<AccountFeed>, sqlx::Error> {
+    let asked: Vec<_> = cursors.0.keys().map(|feed| feed.0.cast_signed()).collect();
+    let at: Vec<_> = cursors.0.values().map(|cursor| cursor.cast_signed()).collect();
+    let rows = sqlx::query_as!(
+        FeedRow,
+        r#"SELECT f.feed, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
+                  COALESCE(q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
+           FROM feeds f
+           LEFT JOIN merge_queue q ON q.feed = f.feed
+           LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
+           LEFT JOIN LATERAL (SELECT digest FROM entries WHERE feed = f.feed AND seq = c.cursor LIMIT 1) AS e ON true
+           WHERE f.account = $1
+           ORDER BY f.feed"#,
+        account,
+        &asked,
+        &at
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(FeedRow::into_feed).collect())
+}
+
+struct FeedRow {
+    feed: i64,
+    collection: String,
+    scope: String,
+    epoch: Vec<u8>,
+    head_seq: i64,
+    digest: Vec<u8>,
+    merged: i64,
+    cursor: Option<i64>,
+    digest_at: Option<Vec<u8>>,
+}
+
+impl FeedRow {
+    fn into_feed(self) -> AccountFeed {
+        let digest = |bytes: &[u8]| Digest(u128::from_be_bytes(fixed(bytes)));
+        AccountFeed {
+            feed: FeedId(self.feed.cast_unsigned()),
+            collection: self.collection,
+            scope: self.scope,
+            epoch: Epoch(fixed(&self.epoch)),
+            head: self.head_seq.cast_unsigned(),
+            head_digest: digest(&self.digest),
+            merged: self.merged.cast_unsigned(),
+            // Before the first entry the sum is empty; beyond the head there is no row.
+            digest_at_cursor: match self.cursor {
+                Some(0) => Some(Digest::default()),
+                _ => self.digest_at.as_deref().map(digest),
+            },
+        }
+    }
+}
+
+async fn read_tips(
+    connection: &mut PgConnection,
+    account: Uuid,
+    actors: &[ActorId],
+) -> Result<Vec<(ActorId, EntryId)>, sqlx::Error> {
+    let actors: Vec<_> = actors.iter().map(ActorId::as_bytes).collect();
+    let rows = sqlx::query!(
+        "SELECT actor, last_entry_id FROM actors JOIN devices USING (device) WHERE actor = ANY ($1) AND account = $2",
+        &actors as &[&[u8]],
+        account
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ActorId(fixed(&row.actor)), EntryId(fixed(&row.last_entry_id)))).collect())
+}
+
+/// Reads the entries after `after`: at most `max_entries`, and so many that their payloads first reach `max_bytes`, but
+/// at least one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn read_page(
+    pool: &PgPool,
+    feed: FeedId,
+    after: u64,
+    max_bytes: usize,
+    max_entries: usize,
+) -> Result<Page, sqlx::Error> {
+    // The lengths are known without reading the payloads: those beyond the page are never fetched from their pages.
+    let rows = sqlx::query_as!(
+        EntryRow,
+        r#"SELECT f.head_seq, p.entry_id AS "entry_id?", p.kind AS "kind?", p.doc_id AS "doc_id?",
+                  p.device_time AS "device_time?", p.salt, p.payload
+           FROM feeds f
+           LEFT JOIN LATERAL (
+               SELECT * FROM (
+                   SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
+                   FROM (SELECT * FROM entries WHERE feed = f.feed AND seq > $2 ORDER BY seq LIMIT $4) AS next
+               ) AS sized
+               WHERE bytes_before IS NULL OR bytes_before < $3
+           ) AS p ON true
+           WHERE f.feed = $1
+           ORDER BY p.seq"#,
+        feed.0.cast_signed(),
+        after.cast_signed(),
+        max_bytes as i64,
+        max_entries as i64
+    )
+    .fetch_all(pool)
+    .await?;
+    let head = rows.first().map_or(0, |row| row.head_seq.cast_unsigned());
+    Ok(Page { feed, after, entries: rows.into_iter().filter_map(EntryRow::into_received).collect(), head })
+}
+
+/// An entry, or a feed without any that were asked for.
+struct EntryRow {
+    head_seq: i64,
+    entry_id: Option<Vec<u8>>,
+    kind: Option<i16>,
+    doc_id: Option<Vec<u8>>,
+    device_time: Option<i64>,
+    salt: Option<Vec<u8>>,
+    payload: Option<Vec<u8>>,
+}
+
+impl EntryRow {
+    fn into_received(self) -> Option<Received> {
+        let entry = Entry {
+            kind: i32::from(self.kind?),
+            doc_id: DocId(fixed(&self.doc_id?)),
+            device_time: self.device_time?,
+            salt: self.salt.as_deref().map_or([0; 8], fixed),
+            payload: self.payload.unwrap_or_default(),
+        };
+        Some(Received { id: EntryId(fixed(&self.entry_id?)), entry })
+    }
+}
+
+/// Gives these feeds of the account new epochs, because a device holds another history of them.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn renew_epochs(
+    pool: &PgPool,
+    account: Uuid,
+    feeds: &[FeedId],
+) -> Result<Vec<(FeedId, Epoch)>, sqlx::Error> {
+    let numbers: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
+    let epochs: Vec<[u8; 8]> = feeds.iter().map(|_| random_bytes()).collect();
+    // Locked in ascending order first, like ingest does it.
+    let rows = sqlx::query!(
+        "WITH locked AS (
+             SELECT feed FROM feeds WHERE account = $1 AND feed = ANY ($2) ORDER BY feed FOR NO KEY UPDATE
+         )
+         UPDATE feeds SET epoch = new.epoch, touched_at = clock_timestamp()
+         FROM locked JOIN UNNEST($2::bigint[], $3::bytea[]) AS new (feed, epoch) USING (feed)
+         WHERE feeds.feed = locked.feed
+         RETURNING feeds.feed, feeds.epoch",
+        account,
+        &numbers,
+        &epochs as &[[u8; 8]]
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), Epoch(fixed(&row.epoch)))).collect())
+}
+
+/// Feeds that got entries within `window`, by the database's clock. An append becomes visible later than the time it
+/// carries, by as long as its transaction takes, so windows must overlap.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn changed_since(pool: &PgPool, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.merged_seq, 0) AS "merged!"
+           FROM feeds f LEFT JOIN merge_queue q ON q.feed = f.feed
+           WHERE f.touched_at > clock_timestamp() - make_interval(secs => $1)"#,
+        window.as_secs_f64()
+    )
+    .fetch_all(pool)
+    .await?;
+    let head = |feed: i64, head: i64, merged: i64| FeedHead {
+        feed: FeedId(feed.cast_unsigned()),
+        head: head.cast_unsigned(),
+        merged: merged.cast_unsigned(),
+    };
+    Ok(rows.into_iter().map(|row| head(row.feed, row.head_seq, row.merged)).collect())
+}
+
+/// Ids and digests are written by this server with the length they have.
+fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("ids and digests are stored with the length they have")
+}

@@ -1,0 +1,113 @@
+//! What an entry shows by itself, without a look into the database: size, kind, encoding, content. Done before the
+//! transaction, beside the commit of the group before.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fitme_core::change::{self, BadChange, ChangeFacts};
+use fitme_core::collection::Collection;
+use fitme_core::entry::Entry;
+use fitme_core::id::{EntryId, FeedId};
+use fitme_core::limits;
+use fitme_core::record;
+use fitme_core::wire::EntryKind;
+
+use super::verdict::{Postponement, Rejection};
+
+/// What is known of the feed to which an entry was pushed, before any lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A feed of the device's account that holds records of this collection.
+    Own(Collection),
+    /// A feed of the device's account whose collection this version does not know.
+    Unserved(String),
+    /// No feed, or somebody else's.
+    NotYours,
+    /// The database did not answer.
+    Unknown,
+}
+
+/// An entry on its way into a feed.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Where to.
+    pub feed: FeedId,
+    /// Its content.
+    pub entry: Entry,
+    /// Computed from the content.
+    pub id: EntryId,
+    /// What its change says about itself; `None` if it could not be read.
+    pub change: Option<Change>,
+    /// Whether there is anything left to decide.
+    pub standing: Standing,
+}
+
+/// What the database has to be asked about a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Hash, actor, sequence and dependencies.
+    pub facts: ChangeFacts,
+    /// Whether every device writes under this actor (genesis, import), so that it is bound to none.
+    pub shared_actor: bool,
+}
+
+/// How far an offer has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// To be judged under the feed's lock.
+    Open,
+    /// Refused for what it shows by itself.
+    Rejected(Rejection),
+    /// Not looked at in full.
+    Undecided(Postponement),
+}
+
+/// Checks one entry.
+#[must_use]
+pub fn check(feed: FeedId, entry: Entry, target: &Target) -> Offer {
+    let id = entry.id();
+    // The core fences what automerge may break on; this fence is for the rest, so that one entry never takes the push
+    // around it along.
+    let read = catch_unwind(AssertUnwindSafe(|| read(&entry, target)));
+    let (change, standing) = read.unwrap_or_else(|_| {
+        let broken = BadChange::Undecodable("it could not be read".to_owned());
+        (None, Standing::Rejected(broken.into()))
+    });
+    Offer { feed, entry, id, change, standing }
+}
+
+fn read(entry: &Entry, target: &Target) -> (Option<Change>, Standing) {
+    let refused = |why: Rejection| (None, Standing::Rejected(why));
+    if entry.known_kind() != Some(EntryKind::Change) {
+        return refused(Rejection::KindNotServed(entry.kind));
+    }
+    if entry.payload.len() > limits::ENTRY_BYTES {
+        return refused(Rejection::EntryTooLarge { bytes: entry.payload.len() });
+    }
+    let read = match change::read(&entry.payload) {
+        Ok(read) => read,
+        Err(bad) => return refused(bad.into()),
+    };
+    let standing = match target {
+        Target::Own(collection) => content(*collection, entry, &read),
+        Target::Unserved(name) => Standing::Rejected(Rejection::CollectionNotServed(name.clone())),
+        Target::NotYours => Standing::Rejected(Rejection::NotYourFeed),
+        Target::Unknown => Standing::Undecided(Postponement::Unavailable),
+    };
+    let shared_actor = is_genesis(entry, &read) || record::import_version(entry.doc_id, read.facts.actor).is_some();
+    (Some(Change { facts: read.facts, shared_actor }), standing)
+}
+
+fn content(collection: Collection, entry: &Entry, read: &change::ReadChange) -> Standing {
+    match record::check_change(collection, entry.doc_id, read) {
+        Err(bad) => Standing::Rejected(bad.into()),
+        Ok(()) if is_genesis(entry, read) && (entry.device_time != 0 || entry.salt != [0; 8]) => {
+            Standing::Rejected(Rejection::DatedGenesis)
+        }
+        Ok(()) => Standing::Open,
+    }
+}
+
+/// In a document with a derived id, the content check lets through no other first change than the genesis change.
+fn is_genesis(entry: &Entry, read: &change::ReadChange) -> bool {
+    entry.doc_id.is_derived() && read.facts.deps.is_empty()
+}

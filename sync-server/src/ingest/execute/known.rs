@@ -1,0 +1,123 @@
+//! Step 2: what the database knows of everything that a group touches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Failure;
+use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known};
+
+/// The keys to look up.
+#[derive(Default)]
+struct Keys {
+    entries: BTreeSet<(FeedId, EntryId)>,
+    changes: BTreeSet<(FeedId, DocId, ChangeHash)>,
+    documents: BTreeSet<(Uuid, DocId)>,
+    tips: BTreeSet<(FeedId, DocId, ActorId)>,
+    actors: BTreeSet<ActorId>,
+}
+
+impl Keys {
+    fn of(candidates: &[Candidate<'_>]) -> Self {
+        let mut keys = Self::default();
+        for Candidate { device, offer } in candidates {
+            let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
+            keys.entries.insert((feed, offer.id));
+            keys.documents.insert((device.account, doc_id));
+            let Some(change) = &offer.change else { continue };
+            keys.changes.insert((feed, doc_id, change.facts.hash));
+            keys.changes.extend(change.facts.deps.iter().map(|dependency| (feed, doc_id, *dependency)));
+            keys.tips.insert((feed, doc_id, change.facts.actor));
+            keys.actors.insert(change.facts.actor);
+        }
+        keys
+    }
+}
+
+/// Reads what is known, in one statement. It must run after the feeds were locked: then it sees all that was appended
+/// to them.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    feeds: BTreeMap<FeedId, FeedState>,
+    candidates: &[Candidate<'_>],
+) -> Result<Known, Failure> {
+    let mut known = Known { feeds, ..Known::default() };
+    if candidates.is_empty() {
+        return Ok(known);
+    }
+    let keys = Keys::of(candidates);
+    let ids: Vec<_> = keys.entries.iter().collect();
+    let changes: Vec<_> = keys.changes.iter().collect();
+    let documents: Vec<_> = keys.documents.iter().collect();
+    let tips: Vec<_> = keys.tips.iter().collect();
+    let actors: Vec<_> = keys.actors.iter().collect();
+    let rows = sqlx::query_file_as!(
+        Found,
+        "src/ingest/execute/known.sql",
+        &feed_numbers(ids.iter().map(|(feed, _)| feed)),
+        &column(&ids, |(_, id)| id.as_bytes()) as &[&[u8]],
+        &feed_numbers(changes.iter().map(|(feed, ..)| feed)),
+        &column(&changes, |(_, doc_id, _)| doc_id.as_bytes()) as &[&[u8]],
+        &column(&changes, |(.., hash)| hash.as_bytes()) as &[&[u8]],
+        &documents.iter().map(|(account, _)| *account).collect::<Vec<_>>(),
+        &column(&documents, |(_, doc_id)| doc_id.as_bytes()) as &[&[u8]],
+        &feed_numbers(tips.iter().map(|(feed, ..)| feed)),
+        &column(&tips, |(_, doc_id, _)| doc_id.as_bytes()) as &[&[u8]],
+        &column(&tips, |(.., actor)| actor.as_bytes()) as &[&[u8]],
+        &column(&actors, |actor| actor.as_bytes()) as &[&[u8]],
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let at = usize::try_from(row.n - 1).expect("WITH ORDINALITY counts from 1");
+        match row.part {
+            1 => drop(known.entries.insert(*ids[at], row.number())),
+            2 => drop(known.changes.insert(*changes[at], (row.number(), row.entry_id()))),
+            3 => drop(known.documents.insert(*documents[at], row.document())),
+            4 => drop(known.tips.insert(*tips[at], row.number())),
+            _ => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+        }
+    }
+    Ok(known)
+}
+
+fn feed_numbers<'a>(feeds: impl Iterator<Item = &'a FeedId>) -> Vec<i64> {
+    feeds.map(|feed| feed.0.cast_signed()).collect()
+}
+
+fn column<'a, K>(keys: &[&'a K], of: impl Fn(&'a K) -> &'a [u8]) -> Vec<&'a [u8]> {
+    keys.iter().map(|key| of(key)).collect()
+}
+
+/// One row of `known.sql`; which columns are set depends on the part.
+struct Found {
+    part: i16,
+    n: i64,
+    number: Option<i64>,
+    entry_id: Option<Vec<u8>>,
+    heads: Option<Vec<Vec<u8>>>,
+    device: Option<Uuid>,
+    feed: Option<i64>,
+}
+
+impl Found {
+    fn number(&self) -> u64 {
+        self.number.unwrap_or_default().cast_unsigned()
+    }
+
+    fn entry_id(&self) -> EntryId {
+        let id = self.entry_id.as_deref().and_then(EntryId::from_slice);
+        id.expect("ingest writes entry ids of 16 bytes")
+    }
+
+    fn document(&self) -> DocumentState {
+        let heads = self.heads.iter().flatten();
+        DocumentState {
+            feed: FeedId(self.feed.unwrap_or_default().cast_unsigned()),
+            heads: heads.map(|head| ChangeHash::from_slice(head).expect("ingest writes hashes of 32 bytes")).collect(),
+            payload_bytes: self.number(),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What is to be done with a group of entries, as a value: verdicts and rows, from what the database said under the
+//! feeds' locks. Nothing here reads or writes anything, so the rules can be read, and tested, alone.
+//!
+//! Entries are judged one after the other, each on the state that the accepted ones before it leave behind.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fitme_core::entry::Digest;
+use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use fitme_core::{limits, merge};
+use uuid::Uuid;
+
+use super::check::{Change, Offer, Standing};
+use super::fates::{Fate, Fates};
+use super::verdict::{Postponement, Rejection, Verdict};
+use crate::auth::Device;
+
+/// An entry and the device that pushed it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Who pushed it.
+    pub device: Device,
+    /// The entry, checked by itself.
+    pub offer: &'a Offer,
+}
+
+/// What the database knows of everything that the group touches, read under the feeds' locks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The locked feeds.
+    pub feeds: BTreeMap<FeedId, FeedState>,
+    /// Numbers of entries, by id.
+    pub entries: HashMap<(FeedId, EntryId), u64>,
+    /// Number and id of changes: offered ones and those they depend on.
+    pub changes: HashMap<(FeedId, DocId, ChangeHash), (u64, EntryId)>,
+    /// Documents of the accounts.
+    pub documents: BTreeMap<(Uuid, DocId), DocumentState>,
+    /// The last sequence number of each actor in each document.
+    pub tips: HashMap<(FeedId, DocId, ActorId), u64>,
+    /// The devices to which actors are bound.
+    pub actors: BTreeMap<ActorId, Uuid>,
+}
+
+/// A feed's row, as far as ingest moves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedState {
+    /// Whose it is.
+    pub account: Uuid,
+    /// The last number given.
+    pub head: u64,
+    /// Sum of the entry ids up to there.
+    pub digest: Digest,
+}
+
+/// A document's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentState {
+    /// The feed of its first entry.
+    pub feed: FeedId,
+    /// What nothing accepted depends on, sorted.
+    pub heads: Vec<ChangeHash>,
+    /// Sum over its changes.
+    pub payload_bytes: u64,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One for each candidate, in order.
+    pub verdicts: Vec<Verdict>,
+    /// Rows to append, each feed's in the order of their numbers.
+    pub entries: Vec<NewEntry>,
+    /// Rows to insert or replace.
+    pub documents: BTreeMap<(Uuid, DocId), DocumentState>,
+    /// Rows to insert or move.
+    pub actors: BTreeMap<ActorId, ActorTip>,
+    /// The feeds that move, as they will be.
+    pub feeds: BTreeMap<FeedId, FeedState>,
+}
+
+/// A row of `entries`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewEntry {
+    /// Which candidate it is.
+    pub candidate: usize,
+    /// Its number.
+    pub seq: u64,
+    /// The feed's digest at it.
+    pub digest: Digest,
+}
+
+/// A row of `actors`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActorTip {
+    /// To which device it is bound.
+    pub device: Uuid,
+    /// Its last accepted entry.
+    pub entry: EntryId,
+    /// Where that lies.
+    pub feed: FeedId,
+    /// Its number there.
+    pub seq: u64,
+}
+
+/// Judges `candidates` in order. A candidate whose feed is not among the known ones is `not_your_feed`.
+#[must_use]
+pub fn plan(known: Known, candidates: &[Candidate<'_>], fates: &Fates) -> Plan {
+    let mut planner = Planner { known, fates, group: HashMap::new(), plan: Plan::default() };
+    for (index, candidate) in candidates.iter().enumerate() {
+        let verdict = planner.judge(index, candidate);
+        planner.remember(candidate, &verdict);
+        planner.plan.verdicts.push(verdict);
+    }
+    planner.plan
+}
+
+struct Planner<'a> {
+    known: Known,
+    /// Of entries that were judged before this group.
+    fates: &'a Fates,
+    /// Of entries of this group that were not accepted.
+    group: HashMap<(Uuid, ChangeHash), Fate>,
+    plan: Plan,
+}
+
+/// A candidate that may be appended, with what appending it needs.
+struct Appendable<'a> {
+    account: Uuid,
+    change: &'a Change,
+    document: DocumentState,
+}
+
+impl Planner<'_> {
+    fn judge(&mut self, index: usize, candidate: &Candidate<'_>) -> Verdict {
+        match self.appendable(candidate) {
+            Ok(appendable) => Verdict::Accepted { seq: self.append(index, candidate, appendable) },
+            Err(verdict) => verdict,
+        }
+    }
+
+    fn appendable<'c>(&self, candidate: &Candidate<'c>) -> Result<Appendable<'c>, Verdict> {
+        let offer = candidate.offer;
+        let change = match (&offer.standing, &offer.change) {
+            (Standing::Rejected(why), _) => return Err(Verdict::Rejected(why.clone())),
+            (Standing::Undecided(why), _) => return Err(Verdict::Undecided(*why)),
+            (Standing::Open, Some(change)) => change,
+            (Standing::Open, None) => return Err(Verdict::Rejected(Rejection::KindNotServed(offer.entry.kind))),
+        };
+        let feed = self.feed(offer.feed).filter(|feed| feed.account == candidate.device.account);
+        let account = feed.ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
+        self.duplicate(offer, change).map_or(Ok(()), Err)?;
+        let document = self.document(account, offer, change)?;
+        self.dependencies(candidate, change)?;
+        self.actor(candidate, change).map_err(Verdict::Rejected)?;
+        Ok(Appendable { account, change, document })
+    }
+
+    fn feed(&self, feed: FeedId) -> Option<&FeedState> {
+        self.plan.feeds.get(&feed).or_else(|| self.known.feeds.get(&feed))
+    }
+
+    fn duplicate(&self, offer: &Offer, change: &Change) -> Option<Verdict> {
+        if let Some(&seq) = self.known.entries.get(&(offer.feed, offer.id)) {
+            return Some(Verdict::Duplicate { seq, entry_id: offer.id });
+        }
+        let known = self.known.changes.get(&(offer.feed, offer.entry.doc_id, change.facts.hash));
+        known.map(|&(seq, entry_id)| Verdict::Duplicate { seq, entry_id })
+    }
+
+    /// The document as it would be with the change.
+    fn document(&self, account: Uuid, offer: &Offer, change: &Change) -> Result<DocumentState, Verdict> {
+        let key = (account, offer.entry.doc_id);
+        let first = change.facts.deps.is_empty();
+        let mut document = match self.known.documents.get(&key) {
+            Some(document) if document.feed != offer.feed => return Err(Verdict::Rejected(Rejection::ForeignDocument)),
+            // Two first changes would each make the document's containers, and one hide the other's.
+            Some(_) if first => return Err(Verdict::Rejected(Rejection::DocumentExists)),
+            Some(document) => document.clone(),
+            None => DocumentState { feed: offer.feed, heads: Vec::new(), payload_bytes: 0 },
+        };
+        document.payload_bytes += offer.entry.payload.len() as u64;
+        if document.payload_bytes > limits::DOCUMENT_BYTES {
+            return Err(Verdict::Rejected(Rejection::DocumentFull { bytes: document.payload_bytes }));
+        }
+        merge::advance_heads(&mut document.heads, &change.facts.deps, change.facts.hash);
+        if document.heads.len() as u64 > limits::CHANGE_DEPENDENCIES {
+            return Err(Verdict::Rejected(Rejection::TooManyHeads));
+        }
+        Ok(document)
+    }
+
+    fn dependencies(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Verdict> {
+        let offer = candidate.offer;
+        for dependency in &change.facts.deps {
+            if self.known.changes.contains_key(&(offer.feed, offer.entry.doc_id, *dependency)) {
+                continue;
+            }
+            let key = (candidate.device.device, *dependency);
+            let fate = self.group.get(&key).copied().or_else(|| self.fates.of(key));
+            return Err(match fate {
+                Some(Fate::Undecided) => Verdict::Undecided(Postponement::DependsOnUndecided),
+                Some(Fate::Rejected) => Verdict::Rejected(Rejection::DependsOnRejected),
+                None => Verdict::Rejected(Rejection::UnknownDependency),
+            });
+        }
+        Ok(())
+    }
+
+    fn actor(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Rejection> {
+        let (offer, facts) = (candidate.offer, &change.facts);
+        let bound = self.known.actors.get(&facts.actor);
+        if !change.shared_actor && bound.is_some_and(|device| *device != candidate.device.device) {
+            return Err(Rejection::ForeignActor);
+        }
+        let last = self.known.tips.get(&(offer.feed, offer.entry.doc_id, facts.actor)).copied().unwrap_or(0);
+        match facts.actor_seq {
+            // The same change again was found to be a duplicate before.
+            seq if seq <= last => Err(Rejection::ActorForked { actor_seq: seq }),
+            seq if seq == last + 1 => Ok(()),
+            seq => Err(Rejection::ActorGap { actor_seq: seq, expected: last + 1 }),
+        }
+    }
+
+    /// Moves the state on, so that the next candidate is judged on it. Returns the entry's number.
+    fn append(&mut self, index: usize, candidate: &Candidate<'_>, appendable: Appendable<'_>) -> u64 {
+        let (offer, facts) = (candidate.offer, &appendable.change.facts);
+        let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
+        let mut state = *self.feed(feed).expect("a candidate without a feed is not appendable");
+        state.head += 1;
+        state.digest = state.digest.plus(offer.id);
+        let seq = state.head;
+        self.plan.feeds.insert(feed, state);
+        self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest });
+        self.plan.documents.insert((appendable.account, doc_id), appendable.document.clone());
+        self.known.documents.insert((appendable.account, doc_id), appendable.document);
+        self.known.entries.insert((feed, offer.id), seq);
+        self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
+        self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
+        if !appendable.change.shared_actor {
+            let device = candidate.device.device;
+            self.known.actors.insert(facts.actor, device);
+            self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });
+        }
+        seq
+    }
+
+    fn remember(&mut self, candidate: &Candidate<'_>, verdict: &Verdict) {
+        if let (Some(change), Some(fate)) = (&candidate.offer.change, Fate::of(verdict)) {
+            self.group.insert((candidate.device.device, change.facts.hash), fate);
+        }
+    }
+}

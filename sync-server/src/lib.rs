@@ -1,0 +1,31 @@
+//! The server of the sync engine: accepts, orders, stores, merges and fans out what devices send.
+//!
+//! [`serve`] is its life, [`http`] its routes and the stack around them, [`state`] what handlers share. The way of an
+//! entry: [`ws`] or [`once`] drive a session, whose wishes [`engine`] performs: [`ingest`] numbers and stores what devices
+//! push, [`fanout`] hands it to the sessions of this node and [`hints`] to the other nodes, [`feeds`] reads it, and
+//! [`merge`] folds it into records behind all that.
+
+pub mod account_feeds;
+pub mod accounts;
+pub mod auth;
+pub mod bytes;
+pub mod config;
+pub mod db;
+pub mod engine;
+pub mod error;
+pub mod fanout;
+pub mod feeds;
+pub mod health;
+pub mod hints;
+pub mod http;
+pub mod ingest;
+pub mod json_body;
+pub mod merge;
+pub mod once;
+pub mod passwords;
+pub mod private_postgres;
+pub mod serve;
+pub mod shutdown;
+pub mod state;
+pub mod telemetry;
+pub mod ws;

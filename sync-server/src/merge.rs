@@ -1,0 +1,137 @@
+//! Merge workers: they follow the feeds, fold new entries into their documents, and write snapshots and projections.
+//!
+//! A turn of a worker: [`claim`] some feeds that are behind, least recently served first; [`slice`]: read a bounded part
+//! of what they lack, as of one moment; [`fold`]: compute, outside any transaction; [`write`]: store it and give the feeds
+//! back. A worker never locks a row of `feeds`, so ingest never waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fitme_core::id::FeedId;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+mod claim;
+pub mod fold;
+mod slice;
+mod write;
+
+use claim::Claim;
+use fold::{Folded, Work};
+
+/// How often an idle worker looks for feeds that nobody woke it for: other nodes' and those of workers that died.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause after an error.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+
+type OnMerged = Arc<dyn Fn(FeedId, u64) + Send + Sync>;
+
+/// The workers of one node. They end when it is dropped.
+#[derive(Debug)]
+pub struct MergeWorkers {
+    stop: CancellationToken,
+    workers: JoinSet<()>,
+}
+
+impl MergeWorkers {
+    /// Starts `workers` workers. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how far
+    /// a feed is merged, and must not block.
+    #[must_use]
+    pub fn start(
+        pool: &PgPool,
+        workers: usize,
+        wake: &Arc<Notify>,
+        on_merged: impl Fn(FeedId, u64) + Send + Sync + 'static,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let on_merged: OnMerged = Arc::new(on_merged);
+        let mut set = JoinSet::new();
+        for _ in 0..workers {
+            let worker = Worker {
+                id: Uuid::now_v7(),
+                pool: pool.clone(),
+                wake: Arc::clone(wake),
+                on_merged: Arc::clone(&on_merged),
+            };
+            set.spawn(stop.clone().run_until_cancelled_owned(async move { worker.run().await }));
+        }
+        Self { stop, workers: set }
+    }
+
+    /// Ends the workers; what they were at is taken up again later, here or on another node.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+#[derive(Clone)]
+struct Worker {
+    /// Names the worker in its leases.
+    id: Uuid,
+    pool: PgPool,
+    wake: Arc<Notify>,
+    on_merged: OnMerged,
+}
+
+/// Why a turn came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the worker's lease was taken over, or a document was merged by somebody else")]
+    Overtaken,
+    #[error("the runtime is ending")]
+    Ending,
+}
+
+impl Worker {
+    async fn run(self) {
+        loop {
+            match self.turn().await {
+                Ok(true) => {}
+                // Whether it was woken or the time is up: it looks.
+                Ok(false) => drop(timeout(LOOK_EVERY, self.wake.notified()).await),
+                Err(error) => {
+                    tracing::warn!(%error, "a turn of merging came to nothing; it is taken again");
+                    sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// One turn; false if no feed is behind.
+    async fn turn(&self) -> Result<bool, TurnError> {
+        let claims = claim::claim(&self.pool, self.id).await?;
+        if claims.is_empty() {
+            return Ok(false);
+        }
+        let slice = slice::read(&self.pool, &claims).await?;
+        let folded = self.fold(slice.work, &claims).await?;
+        write::write(&self.pool, self.id, &folded, &slice.merged).await?;
+        for (feed, seq) in slice.merged {
+            (self.on_merged)(feed, seq);
+        }
+        Ok(true)
+    }
+
+    /// Computes on a thread for blocking work, and keeps the leases meanwhile.
+    async fn fold(&self, work: Vec<Work>, claims: &[Claim]) -> Result<Vec<Folded>, TurnError> {
+        if work.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut folding = tokio::task::spawn_blocking(move || work.into_iter().map(fold::fold).collect());
+        let mut renewal = interval(claim::RENEW_EVERY);
+        renewal.tick().await;
+        loop {
+            tokio::select! {
+                folded = &mut folding => return folded.map_err(|_| TurnError::Ending),
+                _ = renewal.tick() => claim::renew(&self.pool, self.id, claims).await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The life of the server: listen, have a database, answer, and stop everything in order.
+
+use std::io::Write;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
+use crate::db::{self, DatabaseError, Installation, Standing};
+use crate::http::router;
+use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
+use crate::state::AppState;
+
+/// How long running requests may take to finish once the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why the server does not run; each is a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, not ours, or no address.
+    #[error("cannot listen on {address}: {}; choose another with --listen or FITME_LISTEN", reason(.source))]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// No private database.
+    #[error(transparent)]
+    PrivatePostgres(#[from] PrivatePostgresError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Its address is none.
+    #[error(transparent)]
+    BadDatabaseUrl(#[from] BadDatabaseUrl),
+    /// The operating system ended the server.
+    #[error("the server stopped: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another program uses this port".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this user may not use this port".to_owned(),
+        std::io::ErrorKind::InvalidInput => "this is not ADDRESS:PORT".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Runs the server until `shutdown`.
+///
+/// # Errors
+/// When it cannot listen, or has no database.
+pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), ServeError> {
+    // First of all: a busy port is the most likely mistake, and a database need not start for it.
+    let listener = TcpListener::bind(&args.listen)
+        .await
+        .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
+    let database = Database::open(&args.database).await?;
+    let served = answer(listener, &database.pool, shutdown).await;
+    let closed = database.close().await;
+    served.and(closed)
+}
+
+/// Brings the tables up to date.
+///
+/// # Errors
+/// When there is no database, or a migration fails.
+pub async fn migrate(args: &DatabaseArgs) -> Result<(), ServeError> {
+    let database = Database::open_as(args, Tables::Migrate).await?;
+    database.close().await
+}
+
+async fn answer(listener: TcpListener, pool: &PgPool, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let (installation, standing) = Installation::establish(pool).await?;
+    match standing {
+        Standing::New => tracing::info!(installation = installation.hex(), "new installation"),
+        Standing::Same => tracing::info!(installation = installation.hex(), "known installation"),
+        Standing::Replaced => tracing::warn!(
+            installation = installation.hex(),
+            "the database is a copy or was restored: devices are told to compare everything with it"
+        ),
+    }
+    let state = AppState::new(pool.clone(), installation, shutdown.clone());
+    let address = listener.local_addr()?;
+    // Small messages must not wait for an acknowledgement of the one before.
+    let listener = listener.tap_io(|socket| {
+        let _ = socket.set_nodelay(true);
+    });
+    announce(&format!("listening on http://{address}"))?;
+    let server = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        ended = server.into_future() => ended?,
+        () = drained(shutdown) => tracing::warn!("connections were cut that did not end in time"),
+    }
+    Ok(())
+}
+
+async fn drained(shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+/// The address is the last line on standard output: people and scripts read it there.
+fn announce(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Whether the tables may be changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// A given database is migrated on purpose only: its account may not be allowed to, and other nodes may run.
+    Check,
+    Migrate,
+}
+
+/// The database of this run, and what has to be stopped with it.
+struct Database {
+    pool: PgPool,
+    private: Option<Watch>,
+}
+
+/// The task that keeps a private PostgreSQL running.
+struct Watch {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), PrivatePostgresError>>,
+}
+
+impl Database {
+    async fn open(args: &DatabaseArgs) -> Result<Self, ServeError> {
+        Self::open_as(args, Tables::Check).await
+    }
+
+    async fn open_as(args: &DatabaseArgs, tables: Tables) -> Result<Self, ServeError> {
+        match &args.database_url {
+            Some(url) => Self::given(url.connect_options()?, tables).await,
+            None => Self::private(args).await,
+        }
+    }
+
+    async fn given(options: PgConnectOptions, tables: Tables) -> Result<Self, ServeError> {
+        let pool = db::connect(options).await?;
+        match tables {
+            Tables::Check => db::check_migrated(&pool).await?,
+            Tables::Migrate => db::migrate(&pool).await?,
+        }
+        for setting in db::settings_that_lose_writes(&pool).await.map_err(DatabaseError::from)? {
+            tracing::warn!(setting, "the database has this setting off: acknowledged data can be lost; switch it on");
+        }
+        Ok(Self { pool, private: None })
+    }
+
+    async fn private(args: &DatabaseArgs) -> Result<Self, ServeError> {
+        let postgres = PrivatePostgres::start(&args.data).await?;
+        let pool = db::connect(postgres.connect_options()).await?;
+        db::migrate(&pool).await?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(postgres.keep_running(stop.clone()));
+        Ok(Self { pool, private: Some(Watch { stop, task }) })
+    }
+
+    async fn close(self) -> Result<(), ServeError> {
+        self.pool.close().await;
+        if let Some(watch) = self.private {
+            watch.stop.cancel();
+            watch.task.await.map_err(std::io::Error::other)??;
+        }
+        Ok(())
+    }
+}

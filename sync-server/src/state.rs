@@ -1,0 +1,56 @@
+//! What every request handler shares.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Installation;
+use crate::engine::Engine;
+use crate::passwords::Passwords;
+
+/// Longest a request may take to its answer; WebSockets are answered at once and live on.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests worked on at once; what comes beyond is answered `overloaded` immediately. Idle WebSockets do not count.
+const MAX_REQUESTS: usize = 1024;
+
+/// Shared by all handlers; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Connections to the database.
+    pub pool: PgPool,
+    /// Which installation the database is.
+    pub installation: Installation,
+    /// Runs the sync sessions.
+    pub engine: Engine,
+    /// Hashes passwords, a few at a time.
+    pub passwords: Passwords,
+    /// Cancelled when the server ends: long-lived connections say goodbye then.
+    pub shutdown: CancellationToken,
+    /// Bounds of every request.
+    pub limits: Limits,
+}
+
+/// Bounds of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest time to the answer.
+    pub timeout: Duration,
+    /// Most requests at once.
+    pub requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS }
+    }
+}
+
+impl AppState {
+    /// The state of a server on this database.
+    #[must_use]
+    pub fn new(pool: PgPool, installation: Installation, shutdown: CancellationToken) -> Self {
+        let engine = Engine::start(pool.clone(), &shutdown);
+        Self { pool, installation, engine, passwords: Passwords::default(), shutdown, limits: Limits::default() }
+    }
+}

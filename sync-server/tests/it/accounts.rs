@@ -1,0 +1,157 @@
+//! Ana signs up, logs in from her tablet, and others try what they should not.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use fitme_testing::{Postgres, ServerProcess};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+use crate::client::{Answer, PASSWORD, credentials, get, log_in, post, sign_up};
+
+#[tokio::test]
+async fn ana_signs_up_and_her_tablet_finds_the_same_feeds() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+
+    let phone = sign_up(server.url(), "Ana@Example.org", "phone").await;
+    assert_eq!(phone.status, 201, "{phone:?}");
+    let feeds = phone.body["feeds"].as_array().unwrap();
+    assert_eq!(feeds.len(), 14);
+    let numbers: HashSet<i64> = feeds.iter().map(|feed| feed["feed"].as_i64().unwrap()).collect();
+    assert_eq!(numbers.len(), 14, "each feed has a number of its own");
+    assert!(numbers.iter().all(|number| (1..1 << 48).contains(number)));
+    assert!(feeds.iter().all(|feed| feed["epoch"].as_str().unwrap().len() == 16));
+    let scopes: Vec<&str> = feeds
+        .iter()
+        .filter(|feed| feed["collection"] == "insights")
+        .map(|feed| feed["scope"].as_str().unwrap())
+        .collect();
+    assert_eq!(scopes, ["mind", "nutrition", "training"]);
+
+    let tablet = log_in(server.url(), "ana@example.ORG", "tablet").await;
+    assert_eq!(tablet.status, 200, "{tablet:?}");
+    for same in ["account", "feeds", "installation"] {
+        assert_eq!(tablet.body[same], phone.body[same], "{same}");
+    }
+    for own in ["device", "token"] {
+        assert_ne!(tablet.body[own], phone.body[own], "{own}");
+    }
+    let lifetime_ms = tablet.body["token_expires_at_ms"].as_i64().unwrap() - now_ms();
+    let day_ms = 24 * 60 * 60 * 1000;
+    assert!((89 * day_ms..=90 * day_ms).contains(&lifetime_ms), "{lifetime_ms}");
+}
+
+#[tokio::test]
+async fn one_address_has_one_account_even_when_two_phones_sign_up_at_once() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (first, second) =
+        tokio::join!(sign_up(server.url(), "ana@example.org", "one"), sign_up(server.url(), "ANA@example.org", "two"));
+    let mut codes = [first.code(), second.code()];
+    codes.sort_unstable();
+    assert_eq!(codes, ["", "email_taken"]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_account_look_alike_and_take_alike() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    sign_up(server.url(), "ana@example.org", "phone").await;
+    let wrong = credentials("ana@example.org", "not her password", "thief");
+    let unknown = credentials("nobody@example.org", "not her password", "thief");
+    let (mut wrong_took, mut unknown_took) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        wrong_took.push(timed_refusal(&server, &wrong).await);
+        unknown_took.push(timed_refusal(&server, &unknown).await);
+    }
+    let (wrong, unknown) = (median(wrong_took), median(unknown_took));
+    assert!(unknown > wrong * 0.5, "an unknown account was refused in {unknown} s, a wrong password in {wrong} s");
+}
+
+async fn timed_refusal(server: &ServerProcess, credentials: &Value) -> f64 {
+    let started = Instant::now();
+    let answer = post(server.url(), "/v1/login", credentials).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (401, "wrong_credentials"));
+    started.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::test]
+async fn what_has_not_the_right_form_is_named() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let long = "x".repeat(1025);
+    let cases = [
+        (credentials("ana@example.org", "short", "phone"), "password"),
+        (credentials("ana@example.org", &long, "phone"), "password"),
+        (credentials("ana.example.org", PASSWORD, "phone"), "e-mail"),
+        (credentials("ana@example.org", PASSWORD, ""), "device_name"),
+        (credentials("ana@example.org", PASSWORD, &long), "device_name"),
+        (credentials("ana@example.org", PASSWORD, "pho\u{0}ne"), "device_name"),
+        (json!({ "email": "ana@example.org", "password": PASSWORD }), "device_name"),
+        (json!({ "email": 7, "password": PASSWORD, "device_name": "phone" }), "email"),
+        (json!([]), "JSON"),
+    ];
+    for (body, named) in cases {
+        let answer = post(server.url(), "/v1/signup", &body).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_request"), "{body}");
+        assert!(answer.message().contains(named), "{body}: {}", answer.message());
+    }
+    for body in ["", "{", "\u{feff}{}", "garbage"] {
+        let request = reqwest::Client::new().post(format!("{}/v1/login", server.url()));
+        let request = request.header("content-type", "application/json").body(body);
+        assert_eq!(Answer::of(request.send().await.unwrap()).await.code(), "bad_request", "{body:?}");
+    }
+    let huge = credentials("ana@example.org", &"x".repeat(17 * 1024), "phone");
+    let answer = post(server.url(), "/v1/signup", &huge).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (413, "payload_too_large"));
+    assert_eq!(get(server.url(), "/v1/nothing").await.code(), "not_found");
+    assert_eq!(get(server.url(), "/v1/login").await.code(), "not_found");
+    assert_eq!(sign_up(server.url(), "ana@example.org", "phone").await.status, 201, "the server goes on");
+}
+
+#[tokio::test]
+async fn an_older_account_gets_new_feeds_when_it_logs_in() {
+    let database = Postgres::shared().database();
+    let server = ServerProcess::on(&database.url);
+    let before = sign_up(server.url(), "ana@example.org", "phone").await;
+    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query("DELETE FROM feeds WHERE collection = 'plans' OR scope = 'mind'").execute(&mut db).await.unwrap();
+
+    let (one, two) =
+        tokio::join!(log_in(server.url(), "ana@example.org", "one"), log_in(server.url(), "ana@example.org", "two"));
+
+    assert_eq!(one.body["feeds"], two.body["feeds"], "two logins at once agree");
+    assert_eq!(one.body["feeds"].as_array().unwrap().len(), 14);
+    let kept = |answer: &Answer| {
+        let feeds = answer.body["feeds"].as_array().unwrap().clone();
+        feeds.into_iter().find(|feed| feed["collection"] == "meals").unwrap()
+    };
+    assert_eq!(kept(&one), kept(&before));
+}
+
+#[tokio::test]
+async fn neither_the_database_nor_the_log_holds_a_secret() {
+    let database = Postgres::shared().database();
+    let server = ServerProcess::start_with(Some(&database.url), &[("FITME_LOG", "trace")]);
+    let phone = sign_up(server.url(), "ana@example.org", "phone").await;
+    let token = phone.body["token"].as_str().unwrap();
+    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let stored: String = sqlx::query_scalar("SELECT string_agg(d::text || a::text, '') FROM devices d, accounts a")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    assert!(stored.contains("$argon2id$"));
+    let log = server.log();
+    assert!(log.contains(phone.request_id.as_deref().unwrap()), "the log names the request");
+    for (place, text) in [("database", stored), ("log", log)] {
+        assert!(!text.contains(token), "the {place} holds the token");
+        assert!(!text.contains(PASSWORD), "the {place} holds the password");
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}

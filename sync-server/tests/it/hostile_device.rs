@@ -1,0 +1,293 @@
+//! What a broken or hostile device sends. Each time: a typed end, and the server and everybody else go on.
+
+use std::time::Duration;
+
+use fitme_core::id::FeedId;
+use fitme_core::limits;
+use fitme_core::session::summary;
+use fitme_core::wire::{self, Cursors, Frame, Goodbye, Hello, Reason, Receipt, goodbye};
+use fitme_testing::{Postgres, ServerProcess};
+use futures_util::{SinkExt, StreamExt};
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
+use serde_json::Value;
+use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::client::sign_up;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A device that says what the test wants.
+struct Rogue {
+    socket: tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    feeds: Vec<(FeedId, [u8; 8], String)>,
+}
+
+impl Rogue {
+    async fn connect(server: &ServerProcess, signed_up: &Value) -> Self {
+        let url = server.url().replace("http://", "ws://") + "/v1/sync";
+        let mut request = url.into_client_request().unwrap();
+        let token = signed_up["token"].as_str().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        let feeds = signed_up["feeds"].as_array().unwrap().iter().map(|feed| {
+            let epoch = u64::from_str_radix(feed["epoch"].as_str().unwrap(), 16).unwrap().to_be_bytes();
+            (FeedId(feed["feed"].as_u64().unwrap()), epoch, feed["collection"].as_str().unwrap().to_owned())
+        });
+        Self { socket, feeds: feeds.collect() }
+    }
+
+    fn feed(&self, collection: &str) -> FeedId {
+        self.feeds.iter().find(|(_, _, name)| name == collection).unwrap().0
+    }
+
+    fn hello(&self) -> Hello {
+        let mut held: Vec<_> = self.feeds.iter().map(|(feed, epoch, _)| (*feed, *epoch)).collect();
+        held.sort_unstable();
+        Hello {
+            major: wire::MAJOR,
+            minor: wire::MINOR,
+            summary: summary(
+                held.iter().map(|(feed, epoch)| (*feed, fitme_core::id::Epoch(*epoch), 0, Default::default())),
+            ),
+            cursors: Some(Cursors(held.into_iter().map(|(feed, _)| (feed, 0)).collect())),
+            ..Hello::default()
+        }
+    }
+
+    async fn send(&mut self, bytes: Vec<u8>) {
+        // A server that has hung up already is what some of these tests are about.
+        let _ = self.socket.send(Message::Binary(bytes.into())).await;
+    }
+
+    async fn say(&mut self, frame: &Frame) {
+        self.send(wire::encode(frame).unwrap()).await;
+    }
+
+    /// The next frame; `None` when the server has ended the connection.
+    async fn hear(&mut self) -> Option<Frame> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server answers or hangs up") {
+                Some(Ok(Message::Binary(bytes))) => return wire::decode(&bytes).unwrap(),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    async fn expect_goodbye(&mut self, code: &str) -> Goodbye {
+        loop {
+            match self.hear().await {
+                Some(Frame::Goodbye(last)) => {
+                    assert_eq!(goodbye::code(last.reason), code, "{}", last.message);
+                    assert!(!last.message.is_empty());
+                    return last;
+                }
+                Some(_) => {}
+                None => panic!("the server hung up without a word"),
+            }
+        }
+    }
+}
+
+/// Signs up and makes sure at the end that an honest device still syncs.
+async fn stage(email: &str) -> (ServerProcess, Value) {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let signed_up = sign_up(server.url(), email, "rogue").await.body;
+    (server, signed_up)
+}
+
+async fn assert_still_serves(server: &ServerProcess) {
+    let honest = sign_up(server.url(), "honest@example.org", "phone").await.body;
+    let mut device = Rogue::connect(server, &honest).await;
+    device.say(&Frame::Hello(device.hello())).await;
+    let Some(Frame::Welcome(welcome)) = device.hear().await else { panic!("no Welcome") };
+    assert!(!welcome.more);
+}
+
+#[tokio::test]
+async fn garbage_ends_the_session_with_bad_frame() {
+    let (server, signed_up) = stage("garbage@example.org").await;
+    let mut rng = StdRng::seed_from_u64(4);
+    for length in [0, 1, 2, 17, 500, 40_000] {
+        let mut rogue = Rogue::connect(&server, &signed_up).await;
+        let mut bytes = vec![0; length];
+        rng.fill_bytes(&mut bytes);
+        if let Some(codec) = bytes.first_mut() {
+            *codec = rng.random_range(0..=3);
+        }
+        rogue.send(bytes).await;
+        // Bytes that happen to be a frame of an unknown kind are skipped; then what comes next is out of turn.
+        rogue.say(&Frame::Credit { bytes: 1 }).await;
+        rogue.expect_goodbye("bad_frame").await;
+    }
+    assert_still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_frame_of_a_kind_from_the_future_is_skipped() {
+    let (server, signed_up) = stage("future@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    // Codec 0, then field 200 of Frame, length-delimited, three bytes.
+    rogue.send(vec![0, 0xc2, 0x0c, 3, 1, 2, 3]).await;
+    rogue.say(&Frame::Hello(rogue.hello())).await;
+    assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+}
+
+#[tokio::test]
+async fn a_zstd_bomb_costs_its_bound_and_ends_the_session() {
+    let (server, signed_up) = stage("bomb@example.org").await;
+    let zeros = vec![0; 900 << 20];
+    let mut bomb = vec![1];
+    bomb.extend(zstd::bulk::compress(&zeros, 19).unwrap());
+    assert!(bomb.len() < limits::FRAME_BYTES);
+    drop(zeros);
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.send(bomb).await;
+    rogue.expect_goodbye("bad_frame").await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 300 << 10, "the bomb made the server use {kib} KiB");
+    assert_still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_message_above_the_frame_limit_is_not_even_read() {
+    let (server, signed_up) = stage("large@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.send(vec![0; limits::FRAME_BYTES + 1]).await;
+    assert!(!matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+    assert_still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_device_that_speaks_another_version_is_told_to_upgrade() {
+    let (server, signed_up) = stage("version@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.say(&Frame::Hello(Hello { major: 99, ..rogue.hello() })).await;
+    let last = rogue.expect_goodbye("upgrade").await;
+    assert_eq!(last.reason, Reason::Upgrade);
+}
+
+#[tokio::test]
+async fn a_push_before_hello_and_a_second_hello_are_out_of_turn() {
+    let (server, signed_up) = stage("turn@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.say(&Frame::Push { batch: 1, feeds: Vec::new() }).await;
+    rogue.expect_goodbye("bad_frame").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.say(&Frame::Hello(rogue.hello())).await;
+    rogue.say(&Frame::Hello(rogue.hello())).await;
+    rogue.expect_goodbye("bad_frame").await;
+}
+
+/// Entries of every bad sort in one push: each gets its own verdict, and the good one among them is accepted.
+#[tokio::test]
+async fn bad_entries_are_refused_one_by_one() {
+    let (server, signed_up) = stage("entries@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.say(&Frame::Hello(rogue.hello())).await;
+    assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+    let good = fitme_testing::entries::mood(1, 1);
+    let mut flipped = fitme_testing::entries::mood(2, 1);
+    let last = flipped.payload.len() - 1;
+    flipped.payload[last] ^= 0xff;
+    let mut unknown_kind = fitme_testing::entries::mood(3, 1);
+    unknown_kind.kind = 77;
+    let garbage = fitme_core::entry::Entry { payload: vec![7; 300], ..fitme_testing::entries::mood(4, 1) };
+    let headless = fitme_testing::entries::edit_of_nothing(5);
+    let moods = rogue.feed("moods");
+    let feeds = vec![
+        wire::FeedPush { feed: moods, entries: vec![good, flipped, unknown_kind, garbage, headless] },
+        wire::FeedPush { feed: FeedId(1), entries: vec![fitme_testing::entries::mood(6, 1)] },
+        wire::FeedPush { feed: rogue.feed("sleep"), entries: vec![fitme_testing::entries::mood(7, 1)] },
+    ];
+    rogue.say(&Frame::Push { batch: 9, feeds }).await;
+    let Some(Frame::Receipts { batch: 9, receipts }) = rogue.hear().await else { panic!("no receipts") };
+    let codes: Vec<_> = receipts
+        .iter()
+        .map(|receipt| match receipt {
+            Receipt::Accepted(seq) => format!("accepted {seq}"),
+            Receipt::Rejected(why) => why.code.clone(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "accepted 1",
+            "bad_change",
+            "kind_not_served",
+            "bad_change",
+            "unknown_dependency",
+            "not_your_feed",
+            "collection_not_served"
+        ]
+    );
+    assert_still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_refused_before_the_upgrade() {
+    let (server, _) = stage("token@example.org").await;
+    let url = server.url().replace("http://", "ws://") + "/v1/sync";
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("authorization", "Bearer nonsense".parse().unwrap());
+    let Err(Error::Http(answer)) = tokio_tungstenite::connect_async(request).await else { panic!("it was let in") };
+    assert_eq!(answer.status().as_u16(), 401);
+    let body: Value = serde_json::from_slice(answer.body().as_deref().unwrap()).unwrap();
+    assert_eq!(body["error"]["code"], "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_one_shot_body_that_is_no_sequence_of_frames_is_a_bad_request() {
+    let (server, signed_up) = stage("once@example.org").await;
+    let token = signed_up["token"].as_str().unwrap();
+    for body in [vec![], vec![0, 0, 0], vec![0, 0, 0, 200, 1, 2], vec![0xff; 64]] {
+        let request = reqwest::Client::new().post(format!("{}/v1/sync/once", server.url()));
+        let answer = crate::client::Answer::of(request.bearer_auth(token).body(body).send().await.unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_request"));
+    }
+    let request = reqwest::Client::new().post(format!("{}/v1/sync/once", server.url()));
+    let huge = request.bearer_auth(token).body(vec![0; 2 * limits::FRAME_BYTES]).send().await.unwrap();
+    assert_eq!(crate::client::Answer::of(huge).await.code(), "payload_too_large");
+}
+
+/// A session that reads nothing must not make the server remember what it would have sent.
+#[tokio::test]
+async fn a_device_that_does_not_read_is_only_remembered_by_its_cursors() {
+    let (server, signed_up) = stage("slow@example.org").await;
+    let mut lazy = Rogue::connect(&server, &signed_up).await;
+    lazy.say(&Frame::Hello(lazy.hello())).await;
+    let mut busy = Rogue::connect(&server, &signed_up).await;
+    busy.say(&Frame::Hello(busy.hello())).await;
+    let feed = busy.feed("moods");
+    for batch in 0..40u64 {
+        let entries: Vec<_> = (0..100).map(|n| fitme_testing::entries::mood_with_note(batch * 100 + n, 2_000)).collect();
+        busy.say(&Frame::Push { batch, feeds: vec![wire::FeedPush { feed, entries }] }).await;
+        while !matches!(busy.hear().await, Some(Frame::Receipts { .. })) {}
+    }
+    // It wakes up: everything is there, in order, although nothing was kept for it.
+    let mut seen = 0;
+    while seen < 4_000 {
+        match lazy.hear().await.expect("the session lives") {
+            Frame::Entries(pages) => {
+                for page in pages {
+                    assert_eq!(page.first_seq, seen + 1, "in order and without a gap");
+                    let bytes = page.items.iter().map(|item| match item {
+                        wire::Item::Full(entry) => entry.payload.len() as u64,
+                        wire::Item::Own(_) => 0,
+                    });
+                    let bytes = bytes.sum();
+                    seen += page.items.len() as u64;
+                    lazy.say(&Frame::Credit { bytes }).await;
+                }
+            }
+            Frame::Welcome(_) | Frame::More(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The server as clients and operators meet it: real processes, real sockets, a real PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod accounts;
+mod client;
+mod installation;
+mod postgres_away;
+mod private_postgres;
+mod stack_order;
+mod telemetry;

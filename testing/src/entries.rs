@@ -1,0 +1,53 @@
+//! Entries as a device would make them, without a store around them.
+
+use fitme_core::entry::Entry;
+use fitme_core::id::{ActorId, DocId};
+use fitme_core::record::{self, Author};
+use fitme_core::wire::EntryKind;
+use fitme_core::collection::Collection;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use serde_json::{Value, json};
+
+/// 2026-11-22 08:00 UTC.
+const MORNING: i64 = 1_795_334_400_000;
+
+/// The first entry of a new mood; `seed` draws its id, its actor and its salt.
+#[must_use]
+pub fn mood(seed: u64, valence: i64) -> Entry {
+    first(seed, &json!({ "at": MORNING, "valence": valence }))
+}
+
+/// The first entry of a new mood with a note of so many random letters, which do not compress.
+#[must_use]
+pub fn mood_with_note(seed: u64, letters: usize) -> Entry {
+    let mut bytes = vec![0; letters];
+    StdRng::seed_from_u64(seed ^ 0x5eed).fill_bytes(&mut bytes);
+    let note: String = bytes.into_iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+    first(seed, &json!({ "at": MORNING, "valence": 0, "note": note }))
+}
+
+/// An edit of a mood whose first entry nobody has pushed.
+#[must_use]
+pub fn edit_of_nothing(seed: u64) -> Entry {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let author = Author { actor: ActorId::random(&mut rng), time_ms: MORNING };
+    let fields = json!({ "at": MORNING, "valence": 0 });
+    let (mut doc, _) = record::create(Collection::Moods, &fields, &author, &mut rng).expect("a valid mood");
+    let patch = json!({ "valence": 2 });
+    let edit = record::edit(&mut doc, Collection::Moods, &patch, &author, &mut rng).expect("a valid edit");
+    entry(edit.expect("the value differs"), &mut rng)
+}
+
+fn first(seed: u64, fields: &Value) -> Entry {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let author = Author { actor: ActorId::random(&mut rng), time_ms: MORNING };
+    let (_, payload) = record::create(Collection::Moods, fields, &author, &mut rng).expect("a valid mood");
+    entry(payload, &mut rng)
+}
+
+fn entry(payload: Vec<u8>, rng: &mut StdRng) -> Entry {
+    let mut salt = [0; 8];
+    rng.fill_bytes(&mut salt);
+    Entry { kind: EntryKind::Change.into(), doc_id: DocId::random(MORNING, rng), device_time: MORNING, salt, payload }
+}

@@ -1,0 +1,15 @@
+//! What tests share: a private PostgreSQL, the server and devices as processes. Never shipped.
+//!
+//! Everything here blocks and panics with a sentence instead of returning errors, so that a test reads like a play; it may
+//! be used inside and outside of async code.
+
+mod binaries;
+mod device;
+pub mod entries;
+mod postgres;
+pub mod realistic;
+mod server_process;
+
+pub use device::{Device, Outcome};
+pub use postgres::{Database, Postgres};
+pub use server_process::ServerProcess;

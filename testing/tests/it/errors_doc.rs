@@ -1,0 +1,91 @@
+//! docs/errors.md is made from the enums; a stale one fails here, and so does a code that no test provokes.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use fitme_core::wire::goodbye::REASONS;
+use sync_server::error::ApiError;
+use sync_server::ingest::verdict::{Postponement, Rejection};
+
+const INTRODUCTION: &str = "# Errors
+
+Every error that leaves a process has a code for programs and a sentence for people. A code is never used for a second
+meaning. This page is generated from the code: `UPDATE_DOCS=1 make test` writes it again.
+
+Whatever the error, what was logged on a device stays there until the server has it.
+";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn table(page: &mut String, title: &str, about: &str, rows: impl IntoIterator<Item = (String, String)>) {
+    write!(page, "\n## {title}\n\n{about}\n\n| code | what to do |\n|---|---|\n").unwrap();
+    for (code, remedy) in rows {
+        writeln!(page, "| `{code}` | {remedy} |").unwrap();
+    }
+}
+
+fn page() -> String {
+    let own = |(code, remedy): (&str, &str)| (code.to_owned(), remedy.to_owned());
+    let mut page = INTRODUCTION.to_owned();
+    table(
+        &mut page,
+        "Entries refused for good",
+        "The entry leaves the outbox and is kept with its text: `fitme rejected` shows it.",
+        Rejection::CODES.map(own),
+    );
+    table(
+        &mut page,
+        "Entries not decided",
+        "Nothing was decided; the entry stays in the outbox.",
+        Postponement::CODES.map(own),
+    );
+    table(&mut page, "Sessions", "The last frame of a session.", REASONS.map(|(_, code, remedy)| own((code, remedy))));
+    table(
+        &mut page,
+        "HTTP",
+        "As `{\"error\":{\"code\":…,\"message\":…}}` with the status given.",
+        ApiError::ALL.map(|error| {
+            let row = error.row();
+            (row.code.to_owned(), format!("{} (status {})", row.sentence, row.status.as_u16()))
+        }),
+    );
+    page
+}
+
+#[test]
+fn the_page_of_errors_is_what_the_code_says() {
+    let path = root().join("docs/errors.md");
+    if std::env::var("UPDATE_DOCS").is_ok() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page(), "docs/errors.md is stale: run UPDATE_DOCS=1 make test");
+}
+
+/// Codes are named in the tests that provoke them.
+#[test]
+fn every_code_is_provoked_by_a_test() {
+    let mut tests = String::new();
+    for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
+        read_all(&root().join(suite), &mut tests);
+    }
+    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).map(|(code, _)| *code);
+    let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
+    let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
+    assert!(unprovoked.is_empty(), "no test names these codes: {unprovoked:?}");
+}
+
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.path() {
+            path if path.is_dir() => read_all(&path, text),
+            path if path.file_name().is_some_and(|name| name == "errors_doc.rs") => {}
+            path if path.extension().is_some_and(|kind| kind == "rs") => {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The whole road with nothing replaced: real servers, a real PostgreSQL, real sockets, devices as processes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod errors_doc;
+mod kill;
+mod stage;
+mod together;
+mod two_nodes;

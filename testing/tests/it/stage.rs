@@ -1,0 +1,105 @@
+//! What the plays share: a phone's home filled without a process per write, and looks into the server's database.
+
+use std::time::{Duration, Instant};
+
+use fitme_core::id::DocId;
+use fitme_core::store::{Command, Store};
+use fitme_testing::{Database, Device};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::json;
+use sqlx::{Connection, PgConnection, Row};
+
+/// 2026-11-22 08:00 UTC.
+pub const MORNING: i64 = 1_795_334_400_000;
+/// Nothing in these plays takes longer unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Opens the store in a device's home, as an app on it would.
+pub fn store(device: &Device, seed: u64) -> Store {
+    Store::open(&device.home().join("fitme.db"), "app", &mut StdRng::seed_from_u64(seed)).unwrap()
+}
+
+/// Logs so many moods; returns their ids.
+pub fn log_moods(device: &Device, count: usize, seed: u64) -> Vec<DocId> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut store = store(device, seed);
+    (0..count as i64)
+        .map(|n| {
+            let fields = json!({ "at": MORNING + n * 1_000, "valence": n % 5 - 2, "note": format!("note {n}") });
+            let command = Command::Create { collection: "moods".to_owned(), fields };
+            store.write(&command, MORNING + n, &mut rng).unwrap().doc_id
+        })
+        .collect()
+}
+
+/// Waits for what `look` waits for.
+#[expect(clippy::disallowed_methods, reason = "a pause between two looks at another process, with a deadline")]
+pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !look() {
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The server's database, looked at from outside.
+pub struct Look {
+    runtime: tokio::runtime::Runtime,
+    connection: PgConnection,
+}
+
+impl Look {
+    pub fn at(database: &Database) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(PgConnection::connect(&database.url)).unwrap();
+        Self { runtime, connection }
+    }
+
+    pub fn number(&mut self, sql: &'static str) -> i64 {
+        self.runtime.block_on(sqlx::query(sql).fetch_one(&mut self.connection)).unwrap().get(0)
+    }
+
+    /// Entries the server has.
+    pub fn entries(&mut self) -> i64 {
+        self.number("SELECT count(*) FROM entries")
+    }
+
+    /// Whether every feed's numbers run 1, 2, 3… to its head.
+    pub fn assert_gap_free(&mut self) {
+        let broken = self.number(
+            "SELECT count(*) FROM feeds f LEFT JOIN (SELECT feed, count(*) n, max(seq) top FROM entries GROUP BY feed) e
+             USING (feed) WHERE coalesce(e.n, 0) <> f.head_seq OR coalesce(e.top, 0) <> f.head_seq",
+        );
+        assert_eq!(broken, 0, "feeds with a gap or a wrong head");
+    }
+
+    /// Whether nothing is stored twice.
+    pub fn assert_nothing_doubled(&mut self) {
+        let doubled = self.number(
+            "SELECT count(*) FROM (SELECT 1 FROM entries GROUP BY feed, doc_id, change_hash HAVING count(*) > 1) d",
+        );
+        assert_eq!(doubled, 0, "changes that are stored twice");
+    }
+
+    /// Waits until the merge workers have come to the head of every feed.
+    pub fn wait_for_merge(&mut self) {
+        wait_until("the merge", || self.number("SELECT count(*) FROM merge_queue WHERE merged_seq < head_seq") == 0);
+    }
+
+    /// The merged records, by document.
+    pub fn records(&mut self) -> Vec<(DocId, serde_json::Value)> {
+        let rows = sqlx::query("SELECT doc_id, record FROM records ORDER BY doc_id").fetch_all(&mut self.connection);
+        let rows = self.runtime.block_on(rows).unwrap();
+        rows.iter().map(|row| (DocId::from_slice(row.get(0)).unwrap(), row.get(1))).collect()
+    }
+
+    /// Heads of every document, sorted, as the device stores them.
+    pub fn heads(&mut self) -> Vec<(DocId, Vec<u8>)> {
+        let rows = sqlx::query("SELECT doc_id, heads FROM documents ORDER BY doc_id").fetch_all(&mut self.connection);
+        let rows = self.runtime.block_on(rows).unwrap();
+        rows.iter()
+            .map(|row| (DocId::from_slice(row.get(0)).unwrap(), row.get::<Vec<Vec<u8>>, _>(1).concat()))
+            .collect()
+    }
+}
