@@ -42,8 +42,8 @@ const NOT_UNDERSTOOD: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  fitme log workout --title \"Push day\" --set \"Bench press 3x8x80kg\" --set \"Row 8x60kg@8\"
-  fitme log workout --sport running --distance 10km --time 52:30 --start \"yesterday 18:00\"
+  fitme log workout --title \"Push day\" --set \"Bench press 3x8x80kg@8\"
+  fitme log workout --sport running --distance 10km --time 52:30 --start 7:10
   fitme log meal --kind lunch --item \"Oats 80g 300kcal 10p 54c 6f\"
   fitme log mood --valence 1 --energy 3 --tag sun
   fitme log measurement --weight 80.5kg

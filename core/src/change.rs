@@ -122,22 +122,39 @@ pub enum BadChange {
 /// below would leave its document without room for another one.
 pub const COUNTER_MAX: u64 = 1 << 30;
 
-/// Reads one change, refusing what is out of bounds before it costs memory or time.
+/// Reads one change from a stranger, refusing what is out of bounds before it costs memory or time.
+///
+/// Encoding the change again is most of the cost: 124 us for a workout of 24 sets in one change, 6 us for one more set,
+/// against 46 and 3 us for [`reread`].
 ///
 /// # Errors
 /// [`BadChange`], also when automerge panics on the bytes.
 pub fn read(payload: &[u8]) -> Result<ReadChange, BadChange> {
     let operations = columns::check(payload)?;
-    let read = catch_unwind(AssertUnwindSafe(|| decode(payload, operations)));
-    read.unwrap_or_else(|_| Err(BadChange::Undecodable("automerge could not read it".to_owned())))
+    guarded(|| decode(payload, operations))
 }
 
-/// Whether a change made here is within the bounds that [`read`] sets for received ones.
+/// Reads one change that [`read`] accepted before: from this end's own store, or from a server that checked it.
 ///
 /// # Errors
-/// [`BadChange::TooManyOperations`] and the other bounds.
-pub(crate) fn check_bounds(payload: &[u8]) -> Result<(), BadChange> {
-    columns::check(payload).map(drop)
+/// [`BadChange`] all the same if the bytes were damaged since.
+pub fn reread(payload: &[u8]) -> Result<Change, BadChange> {
+    columns::check(payload)?;
+    guarded(|| Change::try_from(payload).map_err(|error| BadChange::Undecodable(error.to_string())))
+}
+
+/// How many operations `payload` claims, counted without decoding it and within the bounds of [`read`]: a few bytes may
+/// hold 75,000 removals of characters, 30 ms of work, so who takes many changes at once bounds their sum.
+///
+/// # Errors
+/// [`BadChange`] if it claims more than one change may hold, or is not laid out as one.
+pub fn count_operations(payload: &[u8]) -> Result<u64, BadChange> {
+    columns::check(payload)
+}
+
+fn guarded<T>(read: impl FnOnce() -> Result<T, BadChange>) -> Result<T, BadChange> {
+    let read = catch_unwind(AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(BadChange::Undecodable("automerge could not read it".to_owned())))
 }
 
 fn decode(payload: &[u8], operations: u64) -> Result<ReadChange, BadChange> {

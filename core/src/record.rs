@@ -5,6 +5,7 @@
 //! tags and prose are containers that the document's first change makes, also empty ones. Who makes a container at a
 //! fixed key later hides what another device put into its own.
 
+mod build;
 mod columns;
 mod conflict;
 mod content;
@@ -14,6 +15,7 @@ mod history;
 mod ids;
 mod invalid;
 mod json;
+mod order;
 mod plan;
 mod problems;
 mod projection;

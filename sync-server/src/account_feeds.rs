@@ -1,28 +1,12 @@
 //! The feeds every account has: one for each collection and scope, each with a random number and a random epoch.
 
+use fitme_core::collection::Collection;
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::bytes::{hex, random_bytes};
 
-/// Every collection and scope of an account. Adding one here gives it to older accounts at their next login.
-pub const ACCOUNT_FEEDS: [(&str, &str); 14] = [
-    ("profile", ""),
-    ("workouts", ""),
-    ("meals", ""),
-    ("moods", ""),
-    ("measurements", ""),
-    ("journal", ""),
-    ("biometrics", ""),
-    ("sleep", ""),
-    ("plans", ""),
-    ("inbox", ""),
-    ("grants", ""),
-    ("insights", "training"),
-    ("insights", "nutrition"),
-    ("insights", "mind"),
-];
 /// Feed numbers have 48 bits, so that they stay exact in every client's number type.
 const FEED_BITS: u32 = 48;
 /// A collision of random numbers has odds of one in a million with a hundred million feeds; three in a row do not happen.
@@ -41,7 +25,8 @@ pub struct AccountFeed {
     pub epoch: String,
 }
 
-/// The account's feeds, after making those that are missing.
+/// The account's feeds, after making those that are missing: a collection that is new in this version is given to older
+/// accounts at their next login.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -62,7 +47,8 @@ fn missing_from(feeds: &[AccountFeed]) -> Vec<(&'static str, &'static str)> {
     let has = |(collection, scope): (&str, &str)| {
         feeds.iter().any(|feed| feed.collection == collection && feed.scope == scope)
     };
-    ACCOUNT_FEEDS.into_iter().filter(|wanted| !has(*wanted)).collect()
+    let wanted = Collection::feeds_of_an_account().map(|(collection, scope)| (collection.name(), scope));
+    wanted.filter(|feed| !has(*feed)).collect()
 }
 
 async fn read_feeds(db: &mut PgConnection, account: Uuid) -> Result<Vec<AccountFeed>, sqlx::Error> {

@@ -16,6 +16,10 @@ use crate::fanout::Fanout;
 use crate::feeds;
 use crate::hints::Hints;
 use crate::ingest::Ingest;
+use crate::merge::MergeWorkers;
+
+/// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
+const MERGE_WORKERS: usize = 2;
 
 /// The parts of the server that sessions use; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct Engine {
     pub ingest: Ingest,
     /// Hands out what was accepted.
     pub fanout: Fanout,
+    /// They end with the last clone.
+    _workers: Arc<MergeWorkers>,
 }
 
 /// What performing an effect comes to.
@@ -51,13 +57,15 @@ impl Engine {
     pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
         let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
         hints.start(&pool, &fanout, shutdown);
+        let merged = fanout.clone();
+        let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, move |feed, seq| merged.merged(feed, seq));
         let live = fanout.clone();
         let ingest = Ingest::start(pool.clone(), move |committed| {
             live.publish(&committed);
             hints.head(committed.feed, committed.last_seq());
             news.notify_one();
         });
-        Self { pool, ingest, fanout }
+        Self { pool, ingest, fanout, _workers: Arc::new(workers) }
     }
 
     /// Performs one effect of a session of `device`.

@@ -189,11 +189,7 @@ impl EntryRow {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn renew_epochs(
-    pool: &PgPool,
-    account: Uuid,
-    feeds: &[FeedId],
-) -> Result<Vec<(FeedId, Epoch)>, sqlx::Error> {
+pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Result<Vec<(FeedId, Epoch)>, sqlx::Error> {
     let numbers: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
     let epochs: Vec<[u8; 8]> = feeds.iter().map(|_| random_bytes()).collect();
     // Locked in ascending order first, like ingest does it.

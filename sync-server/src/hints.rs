@@ -18,6 +18,9 @@ use crate::feeds;
 
 /// The channel on which nodes notify.
 const CHANNEL: &str = "feed_heads";
+/// A notification gets a transaction id and so a commit record; losing one in a crash is harmless, and waiting for its
+/// fsync would take the disk from the commits that devices wait for.
+const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 /// Feeds in one notification: well below Postgres's 8,000 bytes.
 const FEEDS_PER_HINT: usize = 200;
 /// How often a node looks for itself.
@@ -68,7 +71,7 @@ async fn send(shared: Arc<Shared>, pool: PgPool, node: Uuid) {
         let hints: Vec<_> = heads.iter().map(|(feed, head)| format!("{feed}:{head}")).collect();
         for part in hints.chunks(FEEDS_PER_HINT) {
             let payload = format!("{node} {}", part.join(","));
-            let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&pool).await;
+            let sent = sqlx::query(NOTIFY).bind(CHANNEL).bind(payload).execute(&pool).await;
             if let Err(error) = sent {
                 tracing::debug!(%error, "a hint was not sent; the other nodes' poll finds the feed");
             }

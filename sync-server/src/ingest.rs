@@ -162,6 +162,9 @@ impl Outcome {
 
 impl fmt::Debug for Ingest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ingest").field("lanes", &LANES).field("room_kib", &self.shared.room.available_permits()).finish()
+        f.debug_struct("Ingest")
+            .field("lanes", &LANES)
+            .field("room_kib", &self.shared.room.available_permits())
+            .finish()
     }
 }

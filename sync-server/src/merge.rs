@@ -57,7 +57,10 @@ impl MergeWorkers {
                 wake: Arc::clone(wake),
                 on_merged: Arc::clone(&on_merged),
             };
-            set.spawn(stop.clone().run_until_cancelled_owned(async move { worker.run().await }));
+            let stop = stop.clone();
+            set.spawn(async move {
+                stop.run_until_cancelled_owned(worker.run()).await;
+            });
         }
         Self { stop, workers: set }
     }

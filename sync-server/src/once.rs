@@ -3,7 +3,8 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fitme_core::limits;
 use fitme_core::session::{Mode, ServerEvent, ServerSession};
@@ -25,7 +26,12 @@ const FRAMES: &str = "application/vnd.fitme.sync-frames";
 ///
 /// # Errors
 /// When the request is no sequence of frames, or the database does not answer.
-pub async fn sync_once(State(state): State<AppState>, device: Device, body: Bytes) -> Result<Response, Refusal> {
+pub async fn sync_once(
+    State(state): State<AppState>,
+    device: Device,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let body = body.map_err(unreadable)?;
     let frames = split(&body).ok_or(ApiError::BadRequest)?;
     let mut exchange = Exchange {
         engine: state.engine.clone(),
@@ -75,6 +81,13 @@ impl Exchange {
     fn append(&mut self, frame: &[u8]) {
         self.answer.extend_from_slice(&(frame.len() as u32).to_be_bytes());
         self.answer.extend_from_slice(frame);
+    }
+}
+
+fn unreadable(rejection: BytesRejection) -> Refusal {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::PayloadTooLarge.into(),
+        _ => ApiError::BadRequest.because(rejection.body_text()),
     }
 }
 

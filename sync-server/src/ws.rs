@@ -95,7 +95,9 @@ impl Connection {
         };
         let farewell = match end {
             End::Shutdown => Some((Reason::Shutdown, "the server restarts; reconnect in a moment")),
-            End::Unavailable => Some((Reason::Unavailable, "the server's database is away; nothing is lost, try again")),
+            End::Unavailable => {
+                Some((Reason::Unavailable, "the server's database is away; nothing is lost, try again"))
+            }
             End::Stuck | End::Silent | End::Gone | End::Closed => None,
         };
         if let Some((reason, message)) = farewell {

@@ -104,16 +104,15 @@ pub fn words(key: &str) -> String {
     key.replace('_', " ")
 }
 
-/// What a record is called, from all its fields or from those of a list.
-pub fn title(collection: Collection, record: &Value) -> String {
-    let title = match collection {
+/// What a record is called, from all its fields or from those of a list; None if they say too little.
+pub fn title(collection: Collection, record: &Value) -> Option<String> {
+    match collection {
         Collection::Workouts => workout_title(record),
         Collection::Meals => text(record, "kind").map(str::to_owned),
         Collection::Moods => real(record, "valence").map(|valence| mood(valence as i64)),
         Collection::Measurements => Some(measured(record)).filter(|measured| !measured.is_empty()),
         _ => text(record, "name").map(str::to_owned),
-    };
-    title.unwrap_or_else(|| "–".to_owned())
+    }
 }
 
 fn workout_title(record: &Value) -> Option<String> {
@@ -217,10 +216,10 @@ mod tests {
     #[test]
     fn a_workout_is_called_by_its_title_its_sport_or_its_exercises() {
         let title = |record| title(Collection::Workouts, &record);
-        assert_eq!(title(json!({"title": "Push day", "sport": "running"})), "Push day");
-        assert_eq!(title(json!({"endurance": {"sport": "e_biking"}})), "e biking");
-        assert_eq!(title(json!({"exercises": 2, "names": ["Squat", "Row"]})), "Squat, Row");
-        assert_eq!(title(json!({"exercises": [{"name": "Squat"}]})), "Squat");
-        assert_eq!(title(json!({})), "–");
+        assert_eq!(title(json!({"title": "Push day", "sport": "running"})).as_deref(), Some("Push day"));
+        assert_eq!(title(json!({"endurance": {"sport": "e_biking"}})).as_deref(), Some("e biking"));
+        assert_eq!(title(json!({"exercises": 2, "names": ["Squat", "Row"]})).as_deref(), Some("Squat, Row"));
+        assert_eq!(title(json!({"exercises": [{"name": "Squat"}]})).as_deref(), Some("Squat"));
+        assert_eq!(title(json!({})), None);
     }
 }

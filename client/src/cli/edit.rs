@@ -89,7 +89,7 @@ fn line(store: &Store, doc_id: DocId, out: &Out) -> Result<String, Refusal> {
     let parts = [
         Some(format!("{} {}", describe::noun(shown.collection), pick::short(doc_id))),
         shown.at.map(|at| out.paint(FAINT, when::show(at, zone))),
-        Some(describe::title(shown.collection, &shown.record)),
+        describe::title(shown.collection, &shown.record),
     ];
     Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("  "))
 }

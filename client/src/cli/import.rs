@@ -114,18 +114,19 @@ fn described(sessions: &[ImportedSession], count: usize, units: Units, width: us
     }
     let head = format!("{count} workouts (");
     let room = width.saturating_sub("added ".len() + head.len() + 1);
-    let sports = news.map(|session| describe::words(&session.sport)).collect::<Vec<_>>().join(", ");
-    format!("{head}{})", shortened(&sports, room))
+    format!("{head}{})", joined(news.map(|session| describe::words(&session.sport)).collect(), room))
 }
 
-/// Cut after a comma where it is longer than `room`.
-fn shortened(list: &str, room: usize) -> String {
-    if list.chars().count() <= room {
-        return list.to_owned();
+/// Words with commas between them, as many as fit.
+fn joined(mut words: Vec<String>, room: usize) -> String {
+    let all = words.join(", ");
+    if all.chars().count() <= room {
+        return all;
     }
-    let fits: String = list.chars().take(room.saturating_sub(1)).collect();
-    let end = fits.rfind(' ').unwrap_or(0);
-    format!("{}…", &fits[..=end.min(fits.len().saturating_sub(1))])
+    while words.len() > 1 && words.join(", ").chars().count() + ", …".chars().count() > room {
+        words.pop();
+    }
+    format!("{}, …", words.join(", "))
 }
 
 fn session_words(session: &Session, units: Units) -> String {
@@ -139,7 +140,7 @@ fn session_words(session: &Session, units: Units) -> String {
 
 /// What the file is instead; some of these words say it all.
 fn no_activity(kind: &str) -> String {
-    if kind.contains("without") { kind.to_owned() } else { format!("{kind}, it holds no activity") }
+    if kind.contains("without") { kind.to_owned() } else { format!("{kind}, no activity") }
 }
 
 fn reason(error: &ImportError) -> String {

@@ -157,7 +157,7 @@ fn columns(collection: Collection, listed: &[Listed], units: Units) -> Vec<Colum
     };
     let mut columns = match collection {
         Collection::Workouts => vec![
-            Column::text("workout", move |columns| Some(describe::title(collection, columns))),
+            Column::text("workout", move |columns| describe::title(collection, columns)),
             Column::text("effort", move |columns| Some(describe::effort(columns, units))),
         ],
         Collection::Meals => vec![
@@ -166,7 +166,7 @@ fn columns(collection: Collection, listed: &[Listed], units: Units) -> Vec<Colum
             Column::number("kcal", |columns| real(columns, "kcal").map(|kcal| describe::number(kcal, 0))),
         ],
         Collection::Moods => vec![
-            Column::text("mood", move |columns| Some(describe::title(collection, columns))),
+            Column::text("mood", move |columns| describe::title(collection, columns)),
             scale("energy", 5),
             scale("stress", 5),
             scale("fatigue", 7),

@@ -36,7 +36,7 @@ impl Out {
         let width = table.width().or_else(|| std::env::var("COLUMNS").ok()?.parse().ok()).unwrap_or(WIDTH);
         Self {
             stream: BufWriter::new(io::stdout().lock()),
-            coloured: io::stdout().is_terminal() && may_colour(),
+            coloured: may_colour(io::stdout().is_terminal()),
             width: width.clamp(40, WIDEST),
         }
     }
@@ -98,8 +98,10 @@ pub fn coloured(text: impl ToString, colour: Color) -> Cell {
     Cell::new(text).fg(colour)
 }
 
-/// Whether the person wants colours: see no-color.org.
-pub fn may_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+/// Whether to colour: on a terminal, unless the person said otherwise in one of the usual ways (no-color.org,
+/// bixense.com/clicolors).
+fn may_colour(on_terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !is_set("NO_COLOR") && (is_set("CLICOLOR_FORCE") || (on_terminal && !is_dumb))
 }

@@ -48,7 +48,9 @@ pub fn run(id: &str, history: bool, as_json: bool, store: &Store, out: &mut Out)
 
 /// What it is, when it was, and how far it has come.
 fn head(shown: &Shown, out: &mut Out) -> Result<(), Refusal> {
-    writeln!(out, "{}", out.paint(STRONG, describe::title(shown.collection, &shown.record)))?;
+    let title = describe::title(shown.collection, &shown.record);
+    let title = title.unwrap_or_else(|| format!("{} without a name", describe::noun(shown.collection)));
+    writeln!(out, "{}", out.paint(STRONG, title))?;
     let zone = text(&shown.record, "zone");
     let time = shown.at.map(|at| {
         let end = shown.record.get("end").and_then(Value::as_i64).map(|end| when::show_end(end, at, zone));
@@ -255,12 +257,20 @@ fn who(change: &Change, doc_id: DocId) -> String {
     }
 }
 
-/// The fields a change touched: few in full, many by their number.
+/// The fields a change touched: few as an edit names them, many by the parts of the record.
 fn touched(fields: &[String]) -> String {
-    const NAMED: usize = 4;
-    match fields.len() {
-        0 => "made the record".to_owned(),
-        count if count <= NAMED => fields.join(", "),
-        count => format!("{} and {} more", fields[..NAMED - 1].join(", "), count - (NAMED - 1)),
+    const IN_FULL: usize = 3;
+    if fields.is_empty() {
+        return "made the record".to_owned();
     }
+    if fields.len() <= IN_FULL {
+        return fields.join(", ");
+    }
+    let part = |field: &String| match field.split('.').next() {
+        Some("zone_file" | "zone_guess") => "zone".to_owned(),
+        part => part.unwrap_or_default().to_owned(),
+    };
+    let mut parts: Vec<_> = fields.iter().map(part).collect();
+    parts.dedup();
+    parts.join(", ")
 }

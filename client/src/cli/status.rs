@@ -29,7 +29,7 @@ pub fn run(as_json: bool, home: &Path, store: &Store, out: &mut Out) -> Result<(
     }
     let account = match &identity {
         Some(identity) => {
-            format!("{} at {}, this device is “{}”", identity.email, identity.server, identity.device_name)
+            format!("{} at {}, as “{}”", identity.email, identity.server, identity.device_name)
         }
         None => "none yet; what you log stays here until `fitme signup` or `login`".to_owned(),
     };

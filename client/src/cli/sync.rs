@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::describe::number;
 use super::out::{FAINT, GOOD, Out, WAITING};
 use super::{Refusal, WRITER, describe, pick, runtime};
+use crate::error::ServerError;
 use crate::home::Home;
 use crate::sync::{News, Report};
 use crate::{once, sync};
@@ -37,6 +38,7 @@ pub struct How {
 /// # Errors
 /// [`Refusal`] where the server cannot be reached or refuses.
 pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    store.identity()?.ok_or(ServerError::NoAccount)?;
     if how.watch {
         return runtime()?.block_on(watch(home, store, out));
     }
@@ -58,15 +60,11 @@ fn spinner(pending: u64) -> ProgressBar {
 }
 
 fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
-    let moved = format!("sent {}, received {}", changes(sent), changes(report.received as u64));
-    let cost = format!(
-        "{} up, {} down, {} messages, {} ms",
-        bytes(report.bytes_out),
-        bytes(report.bytes_in),
-        report.messages,
-        report.took.as_millis()
-    );
-    writeln!(out, "{}: {moved}  {}", out.paint(GOOD, "synced"), out.paint(FAINT, cost))?;
+    let changed = report.changed_records as f64;
+    let moved = format!("{} sent, {} records changed here", number(sent as f64, 0), number(changed, 0));
+    let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
+    let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
+    writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
         writeln!(out, "{}", out.paint(WAITING, refused))?;
@@ -135,7 +133,7 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Applied(applied) => {
             for doc_id in applied.documents.iter().take(NAMED) {
                 if let Some(shown) = reader.show(*doc_id)? {
-                    let title = describe::title(shown.collection, &shown.record);
+                    let title = describe::title(shown.collection, &shown.record).unwrap_or_default();
                     writeln!(out, "{now}  {} {}  {title}", describe::noun(shown.collection), pick::short(*doc_id))?;
                 }
             }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop with the line")]
 
-mod build;
+pub mod build;
 mod damage;
 mod outcomes;
 
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 /// The 13 files that ship inside the `fitparser` package.
-static FIXTURES: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static FIXTURES: LazyLock<PathBuf> = LazyLock::new(|| {
     let output = Command::new(env!("CARGO")).args(["metadata", "--format-version", "1"]).output().unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();

@@ -8,7 +8,7 @@ use crate::id::ActorId;
 
 use super::read::{self, Cell, Setting};
 use super::rule;
-use super::shape::{Known, POSITION, Shape};
+use super::shape::{Known, POSITION, Shape, ZONE_GUESS};
 use super::tables;
 
 /// A field with several values, the shown one last.
@@ -45,9 +45,6 @@ struct Search<'a> {
     shape: &'static Shape,
 }
 
-/// Set by each importing device for itself: they differ and nobody has to decide.
-const GUESSED: &str = "zone_guess";
-
 impl Search<'_> {
     fn map(&self, object: &ObjId, path: &str, found: &mut Vec<Conflict>) {
         for item in self.doc.map_range(object, ..) {
@@ -55,7 +52,7 @@ impl Search<'_> {
             let path = if at_root { item.key.replace('/', ".") } else { format!("{path}.{}", item.key) };
             if item.value.clone().into_value().to_objtype() == Some(ObjType::Map) {
                 self.map(&item.id(), &path, found);
-            } else if item.conflict && !(at_root && item.key == GUESSED) && !(!at_root && item.key == POSITION) {
+            } else if item.conflict && item.key != if at_root { ZONE_GUESS } else { POSITION } {
                 let known = if at_root { self.shape.at_root(&item.key) } else { self.shape.in_item(&item.key) };
                 found.extend(self.conflict(object, &item.key, known, path));
             }

@@ -13,7 +13,6 @@ use super::derived::{genesis_of, may_import};
 use super::ids::{self, GENESIS_ACTOR};
 use super::shape::{Known, Member, Rule, Shape};
 use super::tables;
-use super::write::container_kind;
 
 /// Why a well-formed change is refused for what it holds. The texts name keys of the table, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +167,11 @@ fn made(shape: &Shape, key: &str, at_root: bool, kind: ObjType) -> Result<(), Ba
     let expected =
         shape.containers().find(|member| at_root && member.name() == key).map_or(ObjType::Map, container_kind);
     if kind == expected { Ok(()) } else { Err(container(shape, key)) }
+}
+
+/// What a member's container is in the document.
+pub(super) fn container_kind(member: &Member) -> ObjType {
+    if matches!(member, Member::Text(..)) { ObjType::Text } else { ObjType::Map }
 }
 
 fn bounded(scalar: &ScalarValue) -> Result<(), BadContent> {

@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use automerge::transaction::{CommitOptions, Transactable};
+use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{Automerge, Change, ObjId, ScalarValue};
 
 use crate::collection::Collection;
 use crate::id::{ChangeHash, DocId};
 
+use super::content::container_kind;
 use super::document::{Author, blank, commit, served};
 use super::ids::{self, GENESIS_ACTOR};
 use super::invalid::Invalid;
 use super::quantity::{Quantity, Unit};
-use super::shape::Known;
+use super::shape::{Known, Shape, TRASHED, ZONE_FILE, ZONE_GUESS};
 use super::tables::SHAPES;
-use super::write::{make_containers, refused};
+use super::write::refused;
 
 /// A value that an importer read.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,13 +87,19 @@ pub(super) fn genesis_of(collection: Collection) -> Option<&'static Genesis> {
 fn make_genesis(collection: Collection) -> Genesis {
     let author = Author { actor: GENESIS_ACTOR, time_ms: 0 };
     let mut doc = blank();
-    let made = served(collection)
-        .and_then(|shape| commit(&mut doc, &author, |tx| make_containers(tx, &ObjId::Root, shape.members)));
+    let made = served(collection).and_then(|shape| commit(&mut doc, &author, |tx| containers(tx, shape)));
     let payload =
         made.expect("containers at the root are always within bounds").unwrap_or_else(|| without_containers(&mut doc));
     let change = Change::try_from(payload.as_slice()).expect("automerge reads what it wrote");
     let hash = ChangeHash(change.hash().0);
     Genesis { payload, hash, change }
+}
+
+fn containers(tx: &mut Transaction<'_>, shape: &Shape) -> Result<(), Invalid> {
+    let mut containers = shape.containers();
+    containers.try_for_each(|member| {
+        tx.put_object(ObjId::Root, member.name(), container_kind(member)).map(drop).map_err(refused)
+    })
 }
 
 fn without_containers(doc: &mut Automerge) -> Vec<u8> {
@@ -117,7 +124,7 @@ pub fn import(
     let shape = served(collection)?;
     let mut puts = BTreeMap::new();
     for (key, scalar) in fields {
-        let key = if key == "zone" { "zone_file" } else { key.as_str() };
+        let key = if key == "zone" { ZONE_FILE } else { key.as_str() };
         let Known::Register(rule) = shape.at_root(key) else {
             return Err(Invalid::field(key, "is not a field that an importer can fill"));
         };
@@ -136,5 +143,5 @@ pub fn import(
 
 /// Whether an imported change may set the register at `key`.
 pub(super) fn may_import(key: &str) -> bool {
-    !matches!(key, "zone" | "zone_guess" | super::shape::TRASHED)
+    !matches!(key, "zone" | ZONE_GUESS | TRASHED)
 }

@@ -10,11 +10,12 @@ use crate::collection::Collection;
 use crate::id::{ActorId, ChangeHash};
 use crate::limits::ENTRY_BYTES;
 
+use super::build::Builder;
 use super::invalid::Invalid;
 use super::plan::{Purpose, plan};
 use super::problems::problems;
 use super::shape::{Shape, TRASHED};
-use super::write::{Writer, make_containers, refused};
+use super::write::{Writer, refused};
 use super::{read, restore, tables};
 
 /// Who makes a change, and when.
@@ -44,10 +45,10 @@ pub fn create(
 ) -> Result<(Automerge, Vec<u8>), Invalid> {
     let shape = served(collection)?;
     let steps = plan(shape, fields, Purpose::Create)?;
+    let record = Builder { rng, purpose: Purpose::Create }.map(shape.members, steps)?;
     let mut doc = blank();
     let payload = commit(&mut doc, author, |tx| {
-        make_containers(tx, &ObjId::Root, shape.members)?;
-        Writer { tx: &mut *tx, rng, purpose: Purpose::Create }.run(&ObjId::Root, steps)?;
+        tx.init_root_from_hydrate(&record).map_err(refused)?;
         no_new_problem(shape, tx, &[])
     })?;
     let payload = payload.ok_or_else(|| Invalid::record("a new record holds at least one field"))?;
@@ -149,7 +150,7 @@ pub(super) fn commit(
     let too_large = if payload.len() > ENTRY_BYTES {
         Some(format!("the edit takes {} bytes and one edit may take {ENTRY_BYTES}; make it in parts", payload.len()))
     } else {
-        change::check_bounds(&payload).err().map(|error| format!("the edit is too large: {error}"))
+        change::count_operations(&payload).err().map(|error| format!("the edit is too large: {error}"))
     };
     if let Some(too_large) = too_large {
         *doc = doc.fork_at(&before).expect("these were the document's heads");

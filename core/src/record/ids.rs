@@ -92,9 +92,9 @@ mod tests {
     /// Devices that never met must agree on these for ever.
     #[test]
     fn derived_ids_are_frozen() {
-        assert_eq!(profile_id(0).to_string(), "PROFILE0");
-        assert_eq!(imported_id(&[7; 32], 1, 0).to_string(), "IMPORT0");
-        assert_eq!(import_actor(DocId([7; 16]), 3).to_string(), "ACTOR");
+        assert_eq!(profile_id(0).to_string(), "f72f8afb-3659-8645-83a9-740627aafc79");
+        assert_eq!(imported_id(&[7; 32], 1, 0).to_string(), "43cea53d-bc2d-8ce3-a9a3-9c87d94d45e1");
+        assert_eq!(import_actor(DocId([7; 16]), 3).to_string(), "6669746d652f5519391936ab87710003");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ids;
 use super::invalid::Invalid;
-use super::shape::{Field, ID, Member, Need, POSITION, Shape};
+use super::shape::{Field, ID, Member, Need, POSITION, Shape, ZONE_GUESS};
 use crate::limits::{LIST_ITEMS, NAME_BYTES};
 
 /// What the patch is for.
@@ -26,7 +26,7 @@ pub(super) enum Step {
     /// Give a register a value, or remove it.
     Register { key: String, value: Option<ScalarValue> },
     /// Change rows at flat keys.
-    Rows { name: &'static str, fields: &'static [Field], rows: RowsStep },
+    Rows { name: &'static str, rows: RowsStep },
     /// Change the items of a container.
     Items { name: &'static str, members: &'static [Member], items: ItemsStep },
     /// Change a set of tags.
@@ -127,8 +127,9 @@ impl Planner {
     }
 
     fn may_write(&self, member: &Member) -> bool {
-        // The importing device's guess comes as an ordinary edit.
-        self.purpose != Purpose::Create || member.is_shown()
+        // The importing device's guess comes as an ordinary edit, what the file says with the import alone.
+        let guess = self.purpose == Purpose::Edit && member.name() == ZONE_GUESS;
+        member.is_shown() || guess || self.purpose == Purpose::Restore
     }
 
     fn member(&self, member: &'static Member, value: &Value, path: &str, steps: &mut Vec<Step>) -> Result<(), Invalid> {
@@ -137,9 +138,7 @@ impl Planner {
                 steps.push(Step::Register { key: field.name.to_owned(), value: register(field, value, path)? })
             }
             Member::Group(name, fields, _) => self.group(name, fields, value, path, steps)?,
-            Member::Rows(name, fields, _) => {
-                steps.push(Step::Rows { name, fields, rows: self.rows(fields, value, path)? })
-            }
+            Member::Rows(name, fields, _) => steps.push(Step::Rows { name, rows: self.rows(fields, value, path)? }),
             Member::Items(name, members, _) => {
                 steps.push(Step::Items { name, members, items: self.items(members, value, path)? })
             }

@@ -11,7 +11,7 @@ use super::json::{Detail, Reader};
 use super::problems::problems;
 use super::read::{self, Cell, Level};
 use super::rule;
-use super::shape::{Known, Shape, TRASHED};
+use super::shape::{Known, Shape, TRASHED, ZONE_FILE, ZONE_GUESS};
 use super::tables;
 
 /// Raised with every change of what [`project`] makes of the same document.
@@ -73,11 +73,11 @@ fn time(root: &Level, key: &str) -> Option<i64> {
 /// An imported workout may know three zones: what the person said counts, then what the file says, then the guess of
 /// the device that imported it.
 fn zone(root: &Level, record: &mut Map<String, Value>) {
-    let imported = ["zone_file", "zone_guess"].iter().any(|key| root.contains_key(*key));
+    let imported = [ZONE_FILE, ZONE_GUESS].iter().any(|key| root.contains_key(*key));
     if !imported {
         return;
     }
-    let sources = [("zone", "person"), ("zone_file", "file"), ("zone_guess", "device")];
+    let sources = [("zone", "person"), (ZONE_FILE, "file"), (ZONE_GUESS, "device")];
     let found = sources.iter().find_map(|(key, from)| match root.get(*key)? {
         Cell::Scalar(ScalarValue::Str(zone)) => Some((zone.as_str(), *from)),
         _ => None,

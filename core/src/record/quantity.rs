@@ -73,39 +73,43 @@ struct Row {
     unit: Unit,
     name: &'static str,
     dimension: Dimension,
-    /// One of it in the dimension's SI unit, exact by definition of the unit.
-    factor: f64,
+    /// So many of it…
+    per: f64,
+    /// …are so many of the dimension's SI unit: whole numbers, exact by definition of the unit. One decimal factor
+    /// would make 5.5 ft 1.6764000000000001 m.
+    si: f64,
 }
 
-const fn row(unit: Unit, name: &'static str, dimension: Dimension, factor: f64) -> Row {
-    Row { unit, name, dimension, factor }
+const fn row(unit: Unit, name: &'static str, dimension: Dimension, per: f64, si: f64) -> Row {
+    Row { unit, name, dimension, per, si }
 }
 
 /// In the order of [`Unit`], so that a unit finds its row by its number.
 static UNITS: [Row; 23] = [
-    row(Unit::Kg, "kg", Dimension::Mass, 1.0),
-    row(Unit::G, "g", Dimension::Mass, 0.001),
-    row(Unit::Lb, "lb", Dimension::Mass, 0.453_592_37),
-    row(Unit::Oz, "oz", Dimension::Mass, 0.028_349_523_125),
-    row(Unit::St, "st", Dimension::Mass, 6.350_293_18),
-    row(Unit::M, "m", Dimension::Length, 1.0),
-    row(Unit::Cm, "cm", Dimension::Length, 0.01),
-    row(Unit::Mm, "mm", Dimension::Length, 0.001),
-    row(Unit::Km, "km", Dimension::Length, 1_000.0),
-    row(Unit::Mi, "mi", Dimension::Length, 1_609.344),
-    row(Unit::Yd, "yd", Dimension::Length, 0.9144),
-    row(Unit::Ft, "ft", Dimension::Length, 0.3048),
-    row(Unit::In, "in", Dimension::Length, 0.0254),
-    row(Unit::S, "s", Dimension::Duration, 1.0),
-    row(Unit::Min, "min", Dimension::Duration, 60.0),
-    row(Unit::H, "h", Dimension::Duration, 3_600.0),
-    row(Unit::J, "J", Dimension::Energy, 1.0),
-    row(Unit::Kj, "kJ", Dimension::Energy, 1_000.0),
-    row(Unit::Kcal, "kcal", Dimension::Energy, 4_184.0),
-    row(Unit::Cal, "cal", Dimension::Energy, 4.184),
-    row(Unit::L, "l", Dimension::Volume, 1.0),
-    row(Unit::Ml, "ml", Dimension::Volume, 0.001),
-    row(Unit::FlOz, "fl_oz", Dimension::Volume, 0.029_573_529_562_5),
+    row(Unit::Kg, "kg", Dimension::Mass, 1.0, 1.0),
+    row(Unit::G, "g", Dimension::Mass, 1_000.0, 1.0),
+    row(Unit::Lb, "lb", Dimension::Mass, 100_000_000.0, 45_359_237.0),
+    row(Unit::Oz, "oz", Dimension::Mass, 1_600_000_000.0, 45_359_237.0),
+    row(Unit::St, "st", Dimension::Mass, 50_000_000.0, 317_514_659.0),
+    row(Unit::M, "m", Dimension::Length, 1.0, 1.0),
+    row(Unit::Cm, "cm", Dimension::Length, 100.0, 1.0),
+    row(Unit::Mm, "mm", Dimension::Length, 1_000.0, 1.0),
+    row(Unit::Km, "km", Dimension::Length, 1.0, 1_000.0),
+    row(Unit::Mi, "mi", Dimension::Length, 1_000.0, 1_609_344.0),
+    row(Unit::Yd, "yd", Dimension::Length, 10_000.0, 9_144.0),
+    row(Unit::Ft, "ft", Dimension::Length, 10_000.0, 3_048.0),
+    row(Unit::In, "in", Dimension::Length, 10_000.0, 254.0),
+    row(Unit::S, "s", Dimension::Duration, 1.0, 1.0),
+    row(Unit::Min, "min", Dimension::Duration, 1.0, 60.0),
+    row(Unit::H, "h", Dimension::Duration, 1.0, 3_600.0),
+    row(Unit::J, "J", Dimension::Energy, 1.0, 1.0),
+    row(Unit::Kj, "kJ", Dimension::Energy, 1.0, 1_000.0),
+    row(Unit::Kcal, "kcal", Dimension::Energy, 1.0, 4_184.0),
+    row(Unit::Cal, "cal", Dimension::Energy, 1_000.0, 4_184.0),
+    row(Unit::L, "l", Dimension::Volume, 1.0, 1.0),
+    row(Unit::Ml, "ml", Dimension::Volume, 1_000.0, 1.0),
+    // The US fluid ounce.
+    row(Unit::FlOz, "fl_oz", Dimension::Volume, 10_000_000_000_000.0, 295_735_295_625.0),
 ];
 
 impl Unit {
@@ -125,7 +129,7 @@ impl Unit {
 
     /// One of it in the SI unit of its dimension.
     pub fn factor(self) -> f64 {
-        self.row().factor
+        self.row().si / self.row().per
     }
 
     /// The unit of that name.
@@ -165,7 +169,8 @@ impl Quantity {
 
     /// In kilograms, metres, seconds, joules or litres.
     pub fn si(self) -> f64 {
-        self.value * self.unit.factor()
+        let Row { per, si, .. } = self.unit.row();
+        self.value * si / per
     }
 
     /// The quantity in `json`: an object with `value` and `unit` (a given `si` is derived anew), a text such as
@@ -268,6 +273,10 @@ mod tests {
         assert_eq!(entered.to_json(), json!({"value": 90, "unit": "lb", "si": 40.8233133}));
         assert_eq!(Quantity::from_json(&entered.to_json(), Dimension::Mass), Ok(entered));
         assert_eq!("90lb".parse(), Ok(entered));
+        assert_eq!("5.5 ft".parse().map(Quantity::si), Ok(1.6764));
+        assert_eq!("1 oz".parse().map(Quantity::si), Ok(0.028_349_523_125));
+        assert_eq!("1 st".parse().map(Quantity::si), Ok(6.350_293_18));
+        assert_eq!("1 fl_oz".parse().map(Quantity::si), Ok(0.029_573_529_562_5));
     }
 
     #[test]

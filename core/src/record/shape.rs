@@ -104,6 +104,10 @@ pub(crate) struct Shape {
 pub(crate) const POSITION: &str = "pos";
 /// Every record has it; written by trash and restore alone.
 pub(crate) const TRASHED: &str = "trashed";
+/// The zone of an importing device: each sets its own, they may differ, and nobody has to decide.
+pub(crate) const ZONE_GUESS: &str = "zone_guess";
+/// The zone that an imported file states.
+pub(crate) const ZONE_FILE: &str = "zone_file";
 /// The key of an item or a row in JSON.
 pub(crate) const ID: &str = "id";
 

@@ -5,7 +5,7 @@ use crate::collection::Collection;
 use crate::limits::{NAME_BYTES, PROSE_BYTES};
 
 use super::quantity::Dimension::{Duration, Energy, Length, Mass, Volume};
-use super::shape::{Field, Member, Need, Rule, Shape};
+use super::shape::{Field, Member, Need, Rule, Shape, ZONE_FILE, ZONE_GUESS};
 
 const fn field(name: &'static str, rule: Rule, need: Need, doc: &'static str) -> Field {
     Field { name, rule, need, doc }
@@ -95,9 +95,9 @@ const WORKOUTS: &[Member] = &[
         Need::Optional,
         "The time zone where it happened: what the person said, else what the file says, else what the importing device guessed; `zone_from` says which (`person`, `file`, `device`).",
     )),
-    Member::Field(field("zone_file", Rule::Zone, Need::Internal, "The zone that the imported file states.")),
+    Member::Field(field(ZONE_FILE, Rule::Zone, Need::Internal, "The zone that the imported file states.")),
     Member::Field(field(
-        "zone_guess",
+        ZONE_GUESS,
         Rule::Zone,
         Need::Internal,
         "The zone of the device that imported the file; written by imports only, in a change of its own.",
@@ -108,7 +108,7 @@ const WORKOUTS: &[Member] = &[
     Member::Group(
         "source",
         &[
-            required("file_hash", Rule::Name(64), "blake3 of the imported file, in hexadecimal."),
+            required("file_hash", Rule::Name(64), "The hash of the imported file, in hexadecimal."),
             required("session", Rule::Int(0, 9_999), "Which session of the file."),
             required("importer_version", Rule::Int(1, 65_535), "The newest importer that read it."),
             optional("device", NAME, "The device that recorded it."),

@@ -1,15 +1,15 @@
-//! The steps of a plan, written into a transaction. An equal value writes nothing.
+//! The steps of a plan, written into a document that is there. An equal value writes nothing.
 
 use std::collections::BTreeSet;
 
 use automerge::transaction::{Transactable, Transaction};
 use automerge::{AutomergeError, ObjId, ObjType, ReadDoc, ScalarValue};
-use fractional_index::FractionalIndex;
 use rand::RngCore;
 
-use super::ids;
+use super::build::{Builder, new_row_ids};
 use super::invalid::Invalid;
-use super::plan::{Item, ItemsStep, Place, Purpose, Row, RowsStep, Step, TagsStep};
+use super::order::{Siblings, behind};
+use super::plan::{Item, ItemsStep, Purpose, Row, RowsStep, Step, TagsStep};
 use super::prose;
 use super::read::{self, Cell};
 use super::shape::{Member, POSITION};
@@ -21,36 +21,13 @@ pub(super) struct Writer<'a, 'doc> {
     pub purpose: Purpose,
 }
 
-/// One item among its siblings.
-struct Sibling {
-    position: String,
-    id: String,
-    object: ObjId,
-}
-
-/// Makes the containers of `members` in `object`.
-pub(super) fn make_containers(tx: &mut Transaction<'_>, object: &ObjId, members: &[Member]) -> Result<(), Invalid> {
-    for member in members.iter().filter(|member| member.is_container()) {
-        tx.put_object(object, member.name(), container_kind(member)).map_err(refused)?;
-    }
-    Ok(())
-}
-
-/// What a member's container is in the document.
-pub(super) fn container_kind(member: &Member) -> ObjType {
-    if matches!(member, Member::Text(..)) { ObjType::Text } else { ObjType::Map }
-}
-
 impl Writer<'_, '_> {
     /// Writes `steps` into the map `object`.
     pub fn run(&mut self, object: &ObjId, steps: Vec<Step>) -> Result<(), Invalid> {
         for step in steps {
             match step {
                 Step::Register { key, value } => self.register(object, &key, value)?,
-                Step::Rows { name, fields, rows } => {
-                    let leaves: Vec<_> = fields.iter().map(|field| field.name).collect();
-                    self.rows(name, &leaves, rows)?;
-                }
+                Step::Rows { name, rows } => self.rows(name, rows)?,
                 Step::Items { name, members, items } => {
                     let container = self.container(object, name, ObjType::Map)?;
                     self.items(&container, name, members, items)?;
@@ -90,28 +67,25 @@ impl Writer<'_, '_> {
             .ok_or_else(|| Invalid::field(name, "cannot be changed: the document lacks its container"))
     }
 
-    fn rows(&mut self, name: &str, leaves: &[&str], rows: RowsStep) -> Result<(), Invalid> {
-        let keys: BTreeSet<String> = self.tx.keys(ObjId::Root).filter(|key| is_below(key, name)).collect();
-        let mut known: BTreeSet<String> =
-            keys.iter().filter_map(|key| key.split('/').nth(1).map(str::to_owned)).collect();
+    fn rows(&mut self, name: &str, rows: RowsStep) -> Result<(), Invalid> {
+        let keys: Vec<String> = self.tx.keys(ObjId::Root).filter(|key| row_id(key, name).is_some()).collect();
         let RowsStep::Each(rows) = rows else {
-            return self.delete(keys.iter().map(String::as_str));
+            return self.delete(keys.iter());
         };
-        let mut new = self.new_row_ids(&rows, &known).into_iter();
+        let mut known: BTreeSet<String> = keys.iter().filter_map(|key| row_id(key, name)).map(str::to_owned).collect();
+        let mut new = new_row_ids(self.purpose, self.rng, &rows, &known).into_iter();
         for Row { id, path, registers } in rows {
             let id = match id {
-                Some(id) if known.contains(&id) || self.purpose != Purpose::Edit => id,
+                Some(id) if known.contains(&id) || self.purpose == Purpose::Restore => id,
                 Some(id) => return Err(no_such(&path, &id)),
                 None => new.next().ok_or_else(|| Invalid::field(path, "has no id"))?,
             };
             let Some(registers) = registers else {
-                let of_row = |key: &&String| key.split('/').nth(1) == Some(&id);
-                self.delete(keys.iter().filter(of_row).map(String::as_str))?;
+                self.delete(keys.iter().filter(|key| row_id(key, name) == Some(&id)))?;
                 known.remove(&id);
                 continue;
             };
             for (leaf, value) in registers {
-                debug_assert!(leaves.contains(&leaf), "the plan knows the table");
                 self.register(&ObjId::Root, &format!("{name}/{id}/{leaf}"), value)?;
             }
             known.insert(id);
@@ -119,34 +93,11 @@ impl Writer<'_, '_> {
         at_most(name, known.len())
     }
 
-    fn delete<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> Result<(), Invalid> {
+    fn delete<'k>(&mut self, keys: impl Iterator<Item = &'k String>) -> Result<(), Invalid> {
         for key in keys {
-            self.tx.delete(ObjId::Root, key).map_err(refused)?;
+            self.register(&ObjId::Root, key, None)?;
         }
         Ok(())
-    }
-
-    /// A new record's rows are numbered, as an importer numbers them; rows added later draw ids, in ascending order so
-    /// that several added at once keep their order.
-    fn new_row_ids(&mut self, rows: &[Row], known: &BTreeSet<String>) -> Vec<String> {
-        let wanted = rows.iter().filter(|row| row.id.is_none()).count();
-        let taken: BTreeSet<&str> =
-            rows.iter().filter_map(|row| row.id.as_deref()).chain(known.iter().map(String::as_str)).collect();
-        if self.purpose == Purpose::Create {
-            return (0..)
-                .map(|number: u32| number.to_string())
-                .filter(|id| !taken.contains(id.as_str()))
-                .take(wanted)
-                .collect();
-        }
-        let mut drawn = BTreeSet::new();
-        while drawn.len() < wanted {
-            let id = ids::item_id(self.rng);
-            if !taken.contains(id.as_str()) {
-                drawn.insert(id);
-            }
-        }
-        drawn.into_iter().collect()
     }
 
     fn items(
@@ -158,44 +109,34 @@ impl Writer<'_, '_> {
     ) -> Result<(), Invalid> {
         let mut siblings = self.siblings(container);
         let ItemsStep::Each(items) = items else {
-            return siblings.into_iter().try_for_each(|sibling| self.tx.delete(container, sibling.id).map_err(refused));
+            return siblings.ids().try_for_each(|id| self.tx.delete(container, id).map_err(refused));
         };
         for item in items {
-            self.item(container, members, item, &mut siblings)?;
+            match &item.id {
+                Some(id) if siblings.contains(id) => self.old_item(container, item, &mut siblings)?,
+                Some(id) if self.purpose == Purpose::Edit || item.steps.is_none() => {
+                    return Err(no_such(&item.path, id));
+                }
+                _ => self.new_item(container, members, item, &mut siblings)?,
+            }
         }
         at_most(name, siblings.len())
     }
 
-    fn item(
-        &mut self,
-        container: &ObjId,
-        members: &'static [Member],
-        item: Item,
-        siblings: &mut Vec<Sibling>,
-    ) -> Result<(), Invalid> {
+    fn old_item(&mut self, container: &ObjId, item: Item, siblings: &mut Siblings) -> Result<(), Invalid> {
         let Item { id, path, steps, place } = item;
-        let found = id.as_ref().and_then(|id| siblings.iter().position(|sibling| sibling.id == *id));
-        let (object, steps) = match (steps, found, id) {
-            (None, Some(index), _) => {
-                let removed = siblings.remove(index);
-                return self.tx.delete(container, removed.id).map_err(refused);
-            }
-            (Some(steps), Some(index), _) => {
-                if let Some(place) = place {
-                    let moved = siblings.remove(index);
-                    let position = position(siblings, &place, &path)?;
-                    self.register(&moved.object, POSITION, Some(position.as_str().into()))?;
-                    let object = moved.object.clone();
-                    insert(siblings, Sibling { position, ..moved });
-                    (object, steps)
-                } else {
-                    (siblings[index].object.clone(), steps)
-                }
-            }
-            (None, None, id) => return Err(no_such(&path, &id.unwrap_or_default())),
-            (Some(_), None, Some(id)) if self.purpose == Purpose::Edit => return Err(no_such(&path, &id)),
-            (Some(steps), None, id) => (self.new_item(container, members, id, place, &path, siblings)?, steps),
+        let id = id.unwrap_or_default();
+        let Some(steps) = steps else {
+            siblings.remove(&id);
+            return self.tx.delete(container, id).map_err(refused);
         };
+        let object = self.container(container, &id, ObjType::Map)?;
+        if let Some(place) = place {
+            siblings.remove(&id);
+            let position = siblings.position(&place, &path)?;
+            self.register(&object, POSITION, Some(position.as_str().into()))?;
+            siblings.insert(position, id);
+        }
         self.run(&object, steps)
     }
 
@@ -203,41 +144,26 @@ impl Writer<'_, '_> {
         &mut self,
         container: &ObjId,
         members: &'static [Member],
-        id: Option<String>,
-        place: Option<Place>,
-        path: &str,
-        siblings: &mut Vec<Sibling>,
-    ) -> Result<ObjId, Invalid> {
-        let id = id.unwrap_or_else(|| self.unused_id(siblings));
-        let position = match place {
-            Some(place) => position(siblings, &place, path)?,
-            None => behind(siblings.last()),
-        };
-        let object = self.tx.put_object(container, id.as_str(), ObjType::Map).map_err(refused)?;
-        self.tx.put(&object, POSITION, position.as_str()).map_err(refused)?;
-        make_containers(self.tx, &object, members)?;
-        insert(siblings, Sibling { position, id, object: object.clone() });
-        Ok(object)
-    }
-
-    fn unused_id(&mut self, siblings: &[Sibling]) -> String {
-        loop {
-            let id = ids::item_id(self.rng);
-            if siblings.iter().all(|sibling| sibling.id != id) {
-                return id;
-            }
-        }
+        item: Item,
+        siblings: &mut Siblings,
+    ) -> Result<(), Invalid> {
+        let Item { id, path, steps, place } = item;
+        let id = id.unwrap_or_else(|| siblings.unused_id(self.rng));
+        let position = place.map_or_else(|| Ok(behind(siblings.last())), |place| siblings.position(&place, &path))?;
+        let mut builder = Builder { rng: &mut *self.rng, purpose: self.purpose };
+        let map = builder.item(members, steps.unwrap_or_default(), &position)?;
+        self.tx.batch_create_object(container, id.as_str(), &map.into(), false).map_err(refused)?;
+        siblings.insert(position, id);
+        Ok(())
     }
 
     /// The items of a container, in their order.
-    fn siblings(&self, container: &ObjId) -> Vec<Sibling> {
-        let mut siblings = Vec::new();
-        for (id, cell) in read::level(self.tx, container) {
-            if let Cell::Object(ObjType::Map, object) = cell {
-                let position = self.tx.get(&object, POSITION).ok().flatten();
-                let position = position.and_then(|(value, _)| value.as_str().map(str::to_owned)).unwrap_or_default();
-                insert(&mut siblings, Sibling { position, id, object });
-            }
+    fn siblings(&self, container: &ObjId) -> Siblings {
+        let mut siblings = Siblings::default();
+        for item in self.tx.map_range(container, ..) {
+            let position = self.tx.get(item.id(), POSITION).ok().flatten();
+            let position = position.and_then(|(value, _)| value.as_str().map(str::to_owned));
+            siblings.insert(position.unwrap_or_default(), item.key.into_owned());
         }
         siblings
     }
@@ -263,38 +189,6 @@ impl Writer<'_, '_> {
     }
 }
 
-fn insert(siblings: &mut Vec<Sibling>, sibling: Sibling) {
-    let at = siblings.partition_point(|other| (&other.position, &other.id) < (&sibling.position, &sibling.id));
-    siblings.insert(at, sibling);
-}
-
-/// The position behind `last`, or the first one.
-fn behind(last: Option<&Sibling>) -> String {
-    let last = last.and_then(|last| FractionalIndex::from_string(&last.position).ok());
-    last.map_or_else(FractionalIndex::default, |last| FractionalIndex::new_after(&last)).to_string()
-}
-
-fn position(siblings: &[Sibling], place: &Place, path: &str) -> Result<String, Invalid> {
-    let index = |position: &str| FractionalIndex::from_string(position).ok();
-    let left =
-        match place {
-            Place::At(position) => return Ok(position.clone()),
-            Place::First => None,
-            Place::After(id) => {
-                let left = siblings.iter().find(|sibling| sibling.id == *id);
-                Some(left.ok_or_else(|| {
-                    Invalid::field(format!("{path}.after"), format!("names \"{id}\", which is not here"))
-                })?)
-            }
-        };
-    // Items that two devices added at once share a position: what goes behind one of them goes behind all of them.
-    let from = left.map_or("", |left| left.position.as_str());
-    let right =
-        siblings.iter().find(|sibling| sibling.position.as_str() > from).and_then(|right| index(&right.position));
-    let between = FractionalIndex::new(index(from).as_ref(), right.as_ref());
-    Ok(between.map_or_else(|| behind(left), |between| between.to_string()))
-}
-
 fn at_most(name: &str, number: usize) -> Result<(), Invalid> {
     if number > LIST_ITEMS {
         Err(Invalid::field(name, format!("would have {number} items and may have {LIST_ITEMS}")))
@@ -303,8 +197,9 @@ fn at_most(name: &str, number: usize) -> Result<(), Invalid> {
     }
 }
 
-fn is_below(key: &str, name: &str) -> bool {
-    key.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
+/// The id in a key such as `laps/0/distance`.
+fn row_id<'k>(key: &'k str, name: &str) -> Option<&'k str> {
+    key.strip_prefix(name)?.strip_prefix('/')?.split('/').next()
 }
 
 fn no_such(path: &str, id: &str) -> Invalid {

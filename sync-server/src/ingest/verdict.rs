@@ -86,7 +86,9 @@ pub enum Rejection {
         actor_seq: u64,
     },
     /// A change of the same actor is missing before it.
-    #[error("the change is number {actor_seq} of its writer and number {expected} is next; push the missing ones first")]
+    #[error(
+        "the change is number {actor_seq} of its writer and number {expected} is next; push the missing ones first"
+    )]
     ActorGap {
         /// What it has.
         actor_seq: u64,

@@ -26,7 +26,9 @@ pub(super) struct Slice {
 /// Reads the slice as of one moment, so that documents' heads are those of exactly the entries that were read.
 pub(super) async fn read(pool: &PgPool, claims: &[Claim]) -> Result<Slice, sqlx::Error> {
     let mut connection = pool.acquire().await?;
-    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off").await?;
+    let mut tx = connection
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off")
+        .await?;
     let queued = queued(&mut tx, claims).await?;
     let mut chosen = Chosen::default();
     for claim in claims {

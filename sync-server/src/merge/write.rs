@@ -30,12 +30,7 @@ pub(super) async fn write(
     }
 }
 
-async fn write_all(
-    pool: &PgPool,
-    worker: Uuid,
-    folded: &[Folded],
-    merged: &[(FeedId, u64)],
-) -> Result<(), TurnError> {
+async fn write_all(pool: &PgPool, worker: Uuid, folded: &[Folded], merged: &[(FeedId, u64)]) -> Result<(), TurnError> {
     let mut tx = pool.begin_with(BEGIN).await?;
     write_documents(&mut tx, folded).await?;
     // Last, because ingest waits for these rows.

@@ -4,7 +4,10 @@
 
 mod accounts;
 mod client;
+mod hostile_device;
+mod ingest;
 mod installation;
+mod phones;
 mod postgres_away;
 mod private_postgres;
 mod stack_order;

@@ -123,5 +123,7 @@ pub(super) async fn write(
     if counts.iter().zip(planned).all(|(count, planned)| usize::try_from(*count) == Ok(planned)) {
         return Ok(());
     }
-    Err(Failure::Contended("another feed took the document, or another device the actor, at the same moment".to_owned()))
+    Err(Failure::Contended(
+        "another feed took the document, or another device the actor, at the same moment".to_owned(),
+    ))
 }
