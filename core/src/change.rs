@@ -1,7 +1,7 @@
 //! One automerge change chunk as it travels: read within bounds, and only in its one valid encoding.
 //!
 //! A few bytes of run-length encoding can claim 2^40 operations, and a deflated chunk of 146 KB decodes to 150 MB in
-//! 0.86 s, so [`columns`] counts what a chunk claims before automerge decodes anything. automerge can encode the same
+//! 0.86 s, so `columns` counts what a chunk claims before automerge decodes anything. automerge can encode the same
 //! change in several ways (deflated or not, columns in other runs, unused actors listed); were all of them valid, one
 //! change could have two entry ids. So a change counts only if encoding it again gives the same bytes.
 

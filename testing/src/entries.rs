@@ -1,10 +1,10 @@
 //! Entries as a device would make them, without a store around them.
 
+use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::{ActorId, DocId};
 use fitme_core::record::{self, Author};
 use fitme_core::wire::EntryKind;
-use fitme_core::collection::Collection;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use serde_json::{Value, json};
@@ -18,13 +18,18 @@ pub fn mood(seed: u64, valence: i64) -> Entry {
     first(seed, &json!({ "at": MORNING, "valence": valence }))
 }
 
-/// The first entry of a new mood with a note of so many random letters, which do not compress.
+/// The first entry of a new mood of about `kib` KiB that do not compress: tags of random letters, four to the KiB. A note
+/// of that length would be an operation a letter, and slow to make.
 #[must_use]
-pub fn mood_with_note(seed: u64, letters: usize) -> Entry {
-    let mut bytes = vec![0; letters];
-    StdRng::seed_from_u64(seed ^ 0x5eed).fill_bytes(&mut bytes);
-    let note: String = bytes.into_iter().map(|byte| char::from(b'a' + byte % 26)).collect();
-    first(seed, &json!({ "at": MORNING, "valence": 0, "note": note }))
+pub fn large_mood(seed: u64, kib: usize) -> Entry {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let mut tag = || {
+        let mut letters = vec![0; 250];
+        rng.fill_bytes(&mut letters);
+        letters.into_iter().map(|byte| char::from(b'a' + byte % 26)).collect::<String>()
+    };
+    let tags: Vec<_> = (0..4 * kib).map(|_| tag()).collect();
+    first(seed, &json!({ "at": MORNING, "valence": 0, "tags": tags }))
 }
 
 /// An edit of a mood whose first entry nobody has pushed.

@@ -78,7 +78,7 @@ impl Names {
     }
 
     fn name(&self, path: &Path) -> String {
-        let name = path.file_name().filter(|_| !self.by_path).map_or_else(|| path.as_os_str(), |name| name);
+        let name = path.file_name().filter(|_| !self.by_path).unwrap_or(path.as_os_str());
         name.to_string_lossy().into_owned()
     }
 

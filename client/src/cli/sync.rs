@@ -92,6 +92,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     let reader = home.store(WRITER, &mut rand::rng())?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut seen = reader.status()?;
+    let mut told = None;
     writeln!(out, "{}", out.paint(FAINT, "watching; Ctrl-C ends it"))?;
     out.flush()?;
     let session = sync::watch(store, &mut written, &news);
@@ -100,8 +101,13 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
         tokio::select! {
             error = &mut session => return Err(error.into()),
             Some(news) = heard.recv() => {
-                say(&news, &reader, out)?;
-                out.flush()?;
+                // Each attempt to reconnect fails for the same reason: once is enough.
+                let offline = if let News::Offline { reason, .. } = &news { Some(reason.clone()) } else { None };
+                if offline.is_none() || offline != told {
+                    say(&news, &reader, out)?;
+                    out.flush()?;
+                }
+                told = offline;
             }
             _ = looks.tick() => {
                 let status = reader.status()?;
@@ -126,9 +132,8 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
             writeln!(out, "{now}  {}", out.paint(WAITING, refused))?;
         }
-        News::Offline { reason, retry_in } => {
-            let retry = format!("next attempt in {} s", number(retry_in.as_secs_f64(), 1));
-            writeln!(out, "{now}  {} {}", out.paint(WAITING, format!("offline: {reason}")), out.paint(FAINT, retry))?;
+        News::Offline { reason, .. } => {
+            writeln!(out, "{now}  {}", out.paint(WAITING, format!("offline: {reason}; trying again until it works")))?;
         }
         News::Applied(applied) => {
             for doc_id in applied.documents.iter().take(NAMED) {

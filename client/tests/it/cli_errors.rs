@@ -6,7 +6,10 @@ use crate::device::{Device, said};
 
 /// Commands that are understood and refused, with what the sentence must say.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["log", "meal", "--kind", "tea", "--item", "Oats 80g"], "kind must be one of breakfast, lunch, dinner, snack, not \"tea\""),
+    (
+        &["log", "meal", "--kind", "tea", "--item", "Oats 80g"],
+        "kind must be one of breakfast, lunch, dinner, snack, not \"tea\"",
+    ),
     (&["log", "meal", "--item", "Oats 80g"], "kind is missing"),
     (&["log", "measurement"], "at least one of weight"),
     (&["log", "measurement", "--weight=-80kg"], "weight must be a number with a unit"),
@@ -38,7 +41,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["sync", "--watch"], "use `fitme signup` or `fitme login` first"),
     (&["login", "--email", "alice@example.org", "--password", "secret"], "say with --server URL"),
     (&["login", "--email", "alice@example.org", "--server", "https://sync.example.org"], "no password and no terminal"),
-    (&["login", "--email", "a@b.c", "--server", "http://sync.example.org", "--password", "x"], "http would send health data in the clear"),
+    (
+        &["login", "--email", "a@b.c", "--server", "http://sync.example.org", "--password", "x"],
+        "http would send health data in the clear",
+    ),
     (&["login", "--email", "a@b.c", "--server", "sync.example.org", "--password", "x"], "is no address of a server"),
     (&["login", "--email", "a@b.c", "--server", "http://127.0.0.1:1", "--password", "x"], "cannot be reached"),
     (&["login", "--email", "a@b.c", "--server", "http://127.0.0.1:1", "--password", ""], "the password is empty"),

@@ -65,7 +65,10 @@ impl Device {
         let said = self.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{arguments:?}: {}", said.err);
         let sentence = said.err.strip_prefix("fitme: ").and_then(|rest| rest.strip_suffix('\n'));
-        sentence.filter(|sentence| !sentence.contains('\n')).unwrap_or_else(|| panic!("not one sentence: {}", said.err)).to_owned()
+        sentence
+            .filter(|sentence| !sentence.contains('\n'))
+            .unwrap_or_else(|| panic!("not one sentence: {}", said.err))
+            .to_owned()
     }
 
     /// The records of a collection, as JSON.

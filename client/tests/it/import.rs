@@ -91,7 +91,11 @@ fn two_devices_that_never_met_import_the_same_workouts() {
     };
     assert_eq!(stripped(&phone), stripped(&tablet));
     let zones = |device: &Device| -> Vec<(Value, Value)> {
-        device.records("workouts").iter().map(|record| (record["record"]["zone_from"].clone(), record["record"]["zone"].clone())).collect()
+        device
+            .records("workouts")
+            .iter()
+            .map(|record| (record["record"]["zone_from"].clone(), record["record"]["zone"].clone()))
+            .collect()
     };
     assert!(zones(&phone).contains(&(json!("file"), json!("-07:00"))), "{:?}", zones(&phone));
     assert!(zones(&phone).contains(&(json!("device"), json!("Europe/Rome"))), "{:?}", zones(&phone));
@@ -123,7 +127,11 @@ fn what_is_no_file_of_a_device_is_refused_by_what_it_is() {
     let lines: Vec<_> = said.out.lines().collect();
     assert!(lines[0].ends_with("refused: not a FIT file"), "{}", said.out);
     assert!(lines[1].contains("refused: the file cannot be read"), "{}", said.out);
-    assert!(lines[2].starts_with("nowhere.fit") && lines[2].contains("refused: the file cannot be read"), "{}", said.out);
+    assert!(
+        lines[2].starts_with("nowhere.fit") && lines[2].contains("refused: the file cannot be read"),
+        "{}",
+        said.out
+    );
 }
 
 /// More files than one page holds, all the same but for the first: the pages are written one after the other.
@@ -131,11 +139,13 @@ fn what_is_no_file_of_a_device_is_refused_by_what_it_is() {
 fn the_same_file_a_hundred_times_is_one_workout() {
     let alice = Device::new();
     let original = file("Activity.fit");
-    let copies: Vec<String> = (0..100).map(|number| {
-        let copy = alice.folder().join(format!("{number:03}.fit"));
-        std::fs::copy(&original, &copy).unwrap();
-        copy.to_str().unwrap().to_owned()
-    }).collect();
+    let copies: Vec<String> = (0..100)
+        .map(|number| {
+            let copy = alice.folder().join(format!("{number:03}.fit"));
+            std::fs::copy(&original, &copy).unwrap();
+            copy.to_str().unwrap().to_owned()
+        })
+        .collect();
     let said = alice.does(&import(&copies));
     assert_eq!(said.lines().filter(|line| line.contains("added 1 workout")).count(), 1);
     assert_eq!(said.lines().filter(|line| line.ends_with("known, nothing new")).count(), 99);

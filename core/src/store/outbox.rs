@@ -42,6 +42,13 @@ pub(super) fn find(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result
     Ok(query.query_row((doc_id.as_bytes(), hash.as_bytes()), |row| row.get(0)).optional()?)
 }
 
+/// The store's number of an entry that could not be read when it came.
+pub(super) fn find_unread(conn: &Connection, doc_id: DocId, id: EntryId) -> Result<Option<i64>, StoreError> {
+    let mut query =
+        conn.prepare_cached("SELECT n FROM entries WHERE doc_id = ? AND change_hash IS NULL AND entry_id = ?")?;
+    Ok(query.query_row((doc_id.as_bytes(), id.as_bytes()), |row| row.get(0)).optional()?)
+}
+
 /// Stores an entry of this device and queues it.
 pub(super) fn queue(
     conn: &Connection,

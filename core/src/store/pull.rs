@@ -156,9 +156,11 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
         _ => None,
     };
     let hash = change.as_ref().map(|change| change.facts.hash);
-    if let Some(hash) = hash
-        && let Some(n) = outbox::find(conn, entry.doc_id, hash)?
-    {
+    let known = match hash {
+        Some(hash) => outbox::find(conn, entry.doc_id, hash)?,
+        None => outbox::find_unread(conn, entry.doc_id, id)?,
+    };
+    if let Some(n) = known {
         conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?.execute((
             n,
             entry.salt,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fitme_core::change;
 use fitme_core::collection::Collection;
-use fitme_core::entry::Digest;
+use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, Epoch, FeedId, Installation};
 use fitme_core::record;
 use fitme_core::session::{
@@ -72,6 +72,23 @@ impl Hub {
 
     fn heads(&self) -> Vec<(FeedId, u64)> {
         self.feeds.iter().map(|(id, feed)| (*id, feed.entries.len() as u64)).collect()
+    }
+
+    /// Appends what no device can read: an entry of a kind of the future, and garbage.
+    pub fn append_unreadable(&mut self, collection: &str, doc_id: DocId) {
+        let feed = self.feeds.values_mut().find(|feed| feed.collection.name() == collection).expect("a collection");
+        for (kind, byte) in [(77, 1), (0, 2)] {
+            let entry = Entry { kind, doc_id, device_time: MORNING, salt: [byte; 8], payload: vec![byte; 40] };
+            let nobody = (ChangeHash([byte; 32]), ActorId([byte; 16]));
+            feed.entries.push((Received { id: entry.id(), entry }, nobody.0, nobody.1));
+        }
+    }
+
+    /// Gives every feed a new epoch, as an operator does after a restore.
+    pub fn renew_epochs(&mut self) {
+        for feed in self.feeds.values_mut() {
+            feed.epoch.0[6] ^= 0xff;
+        }
     }
 
     /// Forgets the last entries of each feed, as a server restored from a backup has.
@@ -172,6 +189,18 @@ impl Device {
 
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("fitme.db")
+    }
+
+    /// A second device whose home is a copy of this one's files.
+    pub fn cloned(&self, name: &'static str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for suffix in ["", "-wal"] {
+            let file = format!("fitme.db{suffix}");
+            std::fs::copy(self.path().with_file_name(&file), directory.path().join(&file)).expect("a copy");
+        }
+        let mut rng = StdRng::seed_from_u64(name.len() as u64);
+        let store = Store::open(&directory.path().join("fitme.db"), "test", &mut rng).expect("a copy opens");
+        Self { store, name, now_ms: self.now_ms, rng, directory }
     }
 
     /// Opens the file again, as after the process was killed.

@@ -148,6 +148,54 @@ fn a_server_that_lost_entries_is_noticed_and_nothing_here_is_lost() {
     assert_eq!(feed.cursor, 3, "the cursor is the restored server's head");
 }
 
+/// I5: entries of a later version's kind, and bytes that are no change, are kept as they came; the batch goes on, and
+/// receiving them again, also from the first entry on, stores nothing twice.
+#[test]
+fn what_cannot_be_applied_is_kept_counted_and_passed_over() {
+    let mut hub = Hub::new();
+    let mut phone = Device::new("phone", 7);
+    phone.sign_in(&hub);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    phone.sync(&mut hub);
+    hub.append_unreadable("workouts", id);
+    let mut tablet = Device::new("tablet", 7);
+    tablet.sign_in(&hub);
+    tablet.sync(&mut hub);
+    assert_eq!(tablet.store.status().unwrap().unapplied, 2);
+    assert_eq!(tablet.record(id)["title"], "Legs");
+    let cursor = |device: &Device| device.store.feeds().unwrap().iter().map(|feed| feed.cursor).sum::<u64>();
+    assert_eq!(cursor(&tablet), 3);
+    hub.renew_epochs();
+    tablet.sync(&mut hub);
+    assert_eq!((cursor(&tablet), tablet.store.status().unwrap().unapplied), (3, 2));
+    tablet.edit(id, json!({ "title": "Legs again" }));
+    tablet.sync(&mut hub);
+    assert_eq!(tablet.store.status().unwrap().pending, 0);
+}
+
+/// The home was copied to a second device: the server names an entry of the shared actor that one of them does not hold,
+/// and from then on it writes with an actor of its own, so that nothing forks.
+#[test]
+fn a_cloned_home_draws_a_new_actor_before_it_can_fork() {
+    let mut hub = Hub::new();
+    let mut phone = Device::new("phone", 8);
+    phone.sign_in(&hub);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    phone.sync(&mut hub);
+    let mut clone = phone.cloned("clone");
+    phone.edit(id, json!({ "title": "Phone" }));
+    phone.sync(&mut hub);
+    let shared = clone.store.actor().unwrap();
+    clone.sync(&mut hub);
+    assert_ne!(clone.store.actor().unwrap(), shared);
+    clone.edit(id, json!({ "note": "from the clone" }));
+    clone.sync(&mut hub);
+    phone.sync(&mut hub);
+    assert_converged(&phone, &clone);
+    assert_eq!(phone.record(id)["note"], "from the clone");
+    assert_eq!(phone.store.status().unwrap().rejected + clone.store.status().unwrap().rejected, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 

@@ -11,7 +11,7 @@ use fitme_testing::Postgres;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::phones::{MORNING, Node, code, codes, hash_of};
+use crate::phones::{MORNING, Node, codes, hash_of};
 
 async fn node() -> Node {
     Node::on(&Postgres::shared().database()).await
@@ -223,23 +223,16 @@ async fn a_document_is_full_at_a_mebibyte_and_others_go_on() {
     let mut phone = node.phone(&ana, 1).await;
     let moods = ana.feed(Collection::Moods);
     let (mut draft, first) = phone.log_mood(1);
-    // Each edit replaces the note, and its history is kept.
-    let note = |letter: char| json!({ "note": String::from(letter).repeat(limits::PROSE_BYTES) });
-    let notes: Vec<_> = ('a'..='p').map(note).collect();
-    let mut entries = vec![first];
-    entries.extend(phone.edits(&mut draft, &notes));
-    let full = (0..entries.len()).find(|n| {
-        let bytes: usize = entries[..=*n].iter().map(|entry| entry.payload.len()).sum();
-        bytes as u64 > limits::DOCUMENT_BYTES
-    });
-    let last = full.expect("sixteen notes are more than a document may have");
-    entries.truncate(last + 1);
-    let mut receipts = Vec::new();
-    for part in entries.chunks(4) {
-        receipts.extend(node.push(phone.device, moods, part.to_vec()).await);
-    }
-    assert!(codes(&receipts[..last]).iter().all(|code| *code == "accepted"), "{receipts:?}");
-    assert_eq!(code(&receipts[last]), "document_full");
+    let edits = phone.edits(&mut draft, &[json!({ "valence": 2 }), json!({ "valence": 0 }), json!({ "valence": 1 })]);
+    node.push(phone.device, moods, vec![first]).await;
+    // As if it had been edited for years: there is room for two of the three edits.
+    let room = edits[0].payload.len() + edits[1].payload.len();
+    let set = "UPDATE documents SET payload_bytes = $2 WHERE doc_id = $1";
+    let filled = sqlx::query(set).bind(draft.doc_id.as_bytes()).bind(limits::DOCUMENT_BYTES as i64 - room as i64);
+    filled.execute(&node.pool).await.unwrap();
+
+    let receipts = node.push(phone.device, moods, edits).await;
+    assert_eq!(codes(&receipts), ["accepted", "accepted", "document_full"]);
     assert_eq!(codes(&node.push(phone.device, moods, vec![phone.log_mood(0).1]).await), ["accepted"]);
 }
 

@@ -7,6 +7,7 @@ mod client;
 mod hostile_device;
 mod ingest;
 mod installation;
+mod merge_worker;
 mod phones;
 mod postgres_away;
 mod private_postgres;

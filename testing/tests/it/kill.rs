@@ -36,7 +36,7 @@ fn assert_all_there_once(phone: &Device, look: &mut Look) {
 }
 
 #[test]
-fn a_server_killed_ten_times_in_a_push_loses_and_doubles_nothing() {
+fn i2_a_server_killed_ten_times_in_a_push_loses_and_doubles_nothing() {
     let database = Postgres::shared().database();
     let mut server = ServerProcess::on(&database.url);
     let mut look = Look::at(&database);
