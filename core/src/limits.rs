@@ -18,6 +18,9 @@ pub const CHANGE_DEPENDENCIES: u64 = 256;
 pub const PUSH_ENTRIES: usize = 500;
 /// Payload bytes in one push: well inside a frame even when nothing compresses.
 pub const PUSH_BYTES: usize = 512 << 10;
+/// Operations in one push, counted without decoding them: a few bytes can claim thousands, and 200,000 are about 80 ms of
+/// reading. The longest note alone is 65,000.
+pub const PUSH_OPERATIONS: u64 = 200_000;
 /// Pushes a device may have sent without having their receipts.
 pub const PUSHES_IN_FLIGHT: usize = 4;
 /// One document: the sum of its changes' payloads.

@@ -37,6 +37,11 @@ pub fn apply<'a>(doc: &mut Automerge, payloads: impl IntoIterator<Item = &'a [u8
         .into_iter()
         .map(|payload| fenced(|| Change::try_from(payload)).map_err(MergeError::Undecodable))
         .collect::<Result<Vec<_>, _>>()?;
+    apply_read(doc, changes)
+}
+
+/// The same with changes that were read already.
+pub fn apply_read(doc: &mut Automerge, changes: Vec<Change>) -> Result<(), MergeError> {
     fenced(|| doc.apply_changes(changes)).map_err(MergeError::Unmergeable)
 }
 

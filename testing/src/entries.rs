@@ -32,6 +32,12 @@ pub fn large_mood(seed: u64, kib: usize) -> Entry {
     first(seed, &json!({ "at": MORNING, "valence": 0, "tags": tags }))
 }
 
+/// The first entry of a new mood with a note of so many letters, each an operation.
+#[must_use]
+pub fn mood_with_note(seed: u64, letters: usize) -> Entry {
+    first(seed, &json!({ "at": MORNING, "valence": 0, "note": "a".repeat(letters) }))
+}
+
 /// An edit of a mood whose first entry nobody has pushed.
 #[must_use]
 pub fn edit_of_nothing(seed: u64) -> Entry {

@@ -69,12 +69,12 @@ pub enum PasswordError {
 /// # Errors
 /// [`Refusal`] from the server, or where the home belongs to another account.
 pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let known = store.identity()?.map(|identity| identity.server);
-    let server = who.server.or(known).ok_or(Refusal::NoServer)?;
+    let (known_server, known_name) = store.identity()?.map(|known| (known.server, known.device_name)).unzip();
+    let server = who.server.or(known_server).ok_or(Refusal::NoServer)?;
     let credentials = Credentials {
         email: who.email,
         password: password(who.password, intent)?,
-        device_name: who.device.unwrap_or_else(device_name),
+        device_name: who.device.or(known_name).unwrap_or_else(device_name),
     };
     let adoption = runtime()?.block_on(async {
         match intent {

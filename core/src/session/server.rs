@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::summary;
+use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
@@ -435,6 +436,12 @@ impl ServerSession {
     }
 
     fn push(&mut self, batch: u64, feeds: Vec<FeedPush>, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let payloads = feeds.iter().flat_map(|push| &push.entries).map(|entry| &entry.payload);
+        // What is no change is refused one by one later; here only the sum counts.
+        let operations: u64 = payloads.map(|payload| change::count_operations(payload).unwrap_or(0)).sum();
+        if operations > limits::PUSH_OPERATIONS {
+            return Err(goodbye(Reason::BadFrame, "a push has more operations than allowed"));
+        }
         match self.phase {
             Phase::Live => {
                 self.ingesting += 1;

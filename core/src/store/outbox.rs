@@ -10,9 +10,11 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use super::documents::{self, DocumentRow};
 use super::write::Command;
 use super::{Store, StoreError};
+use crate::change;
 use crate::collection::Collection;
 use crate::entry::Entry;
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use crate::limits;
 use crate::record;
 use crate::wire::{FeedPush, Receipt, Refusal};
 
@@ -145,7 +147,7 @@ impl Store {
         )?;
         let mut rows = query.query((after, PENDING, max_entries as i64))?;
         let mut feeds: BTreeMap<FeedId, (Vec<i64>, Vec<Entry>)> = BTreeMap::new();
-        let (mut bytes, mut last) = (0, None);
+        let (mut bytes, mut operations, mut last) = (0, 0, None);
         while let Some(row) = rows.next()? {
             let entry = Entry {
                 kind: row.get(2)?,
@@ -155,7 +157,8 @@ impl Store {
                 payload: row.get(6)?,
             };
             bytes += entry.payload.len();
-            if bytes > max_bytes && last.is_some() {
+            operations += change::count_operations(&entry.payload).unwrap_or(0);
+            if (bytes > max_bytes || operations > limits::PUSH_OPERATIONS) && last.is_some() {
                 break;
             }
             last = Some(row.get(0)?);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::Change;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
@@ -85,7 +86,14 @@ struct NewEntry {
     seq: u64,
     id: EntryId,
     entry: Entry,
-    hash: Option<ChangeHash>,
+    /// `None` if it is no change that this version can read or apply.
+    change: Option<Change>,
+}
+
+impl NewEntry {
+    fn hash(&self) -> Option<ChangeHash> {
+        self.change.as_ref().map(|change| ChangeHash(change.hash().0))
+    }
 }
 
 /// A page's entries that are new here, by document.
@@ -152,12 +160,11 @@ fn settle_own(conn: &Connection, id: EntryId, seq: u64) -> Result<EntryId, PullE
 fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Result<EntryId, PullError> {
     let id = entry.id();
     let change = match entry.known_kind() {
-        Some(EntryKind::Change) => change::read(&entry.payload).ok(),
+        Some(EntryKind::Change) => change::reread(&entry.payload).ok(),
         _ => None,
     };
-    let hash = change.as_ref().map(|change| change.facts.hash);
-    let known = match hash {
-        Some(hash) => outbox::find(conn, entry.doc_id, hash)?,
+    let known = match &change {
+        Some(change) => outbox::find(conn, entry.doc_id, ChangeHash(change.hash().0))?,
         None => outbox::find_unread(conn, entry.doc_id, id)?,
     };
     if let Some(n) = known {
@@ -169,8 +176,8 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
         outbox::accept(conn, n, seq, id)?;
         return Ok(id);
     }
-    fresh.actors.extend(change.map(|change| change.facts.actor));
-    let new = NewEntry { seq, id, entry: entry.clone(), hash };
+    fresh.actors.extend(change.as_ref().and_then(|change| ActorId::from_slice(change.actor_id().to_bytes())));
+    let new = NewEntry { seq, id, entry: entry.clone(), change };
     fresh.entries.entry(entry.doc_id).or_default().push(new);
     Ok(id)
 }
@@ -187,23 +194,26 @@ fn fold(
 ) -> Result<(DocId, i64, automerge::Automerge), PullError> {
     let mut row = DocumentRow::of(conn, doc_id)?.unwrap_or_else(|| DocumentRow::new(feed, collection));
     let mut doc = open.take(conn, doc_id, &row)?;
-    let payloads = entries.iter().filter(|new| new.hash.is_some()).map(|new| &new.entry.payload[..]);
-    if merge::apply(&mut doc, payloads).is_err() {
+    let changes = entries.iter().filter_map(|new| new.change.clone()).collect();
+    if merge::apply_read(&mut doc, changes).is_err() {
         doc = documents::load(conn, doc_id, &row)?;
         for new in &mut entries {
             // A failed merge may leave the copy half-changed: each attempt starts from one that is whole.
             let mut attempt = doc.clone();
-            match new.hash.map(|_| merge::apply(&mut attempt, [&new.entry.payload[..]])) {
-                Some(Ok(())) => doc = attempt,
-                _ => new.hash = None,
+            match new.change.take() {
+                Some(change) if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() => {
+                    doc = attempt;
+                    new.change = Some(change);
+                }
+                _ => {}
             }
         }
     }
     for new in &entries {
-        outbox::insert(conn, row.feed, Some(new.seq), new.id, &new.entry, new.hash)?;
+        outbox::insert(conn, row.feed, Some(new.seq), new.id, &new.entry, new.hash())?;
         row.add_payload(new.entry.payload.len());
     }
-    let bad = entries.iter().filter(|new| new.hash.is_none()).count();
+    let bad = entries.iter().filter(|new| new.change.is_none()).count();
     row.unapplied += bad as i64;
     applied.unapplied += bad;
     documents::save(conn, doc_id, &mut row, &doc)?;

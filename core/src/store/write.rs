@@ -194,7 +194,7 @@ impl Writer<'_> {
         let (doc, payload) = record::create(collection, fields, author, self.rng)?;
         let doc_id = DocId::random(self.now_ms, self.rng);
         let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
-        self.append(doc_id, &mut row, payload, self.now_ms, command)?;
+        self.append(doc_id, &mut row, payload, written_hash(&doc), command)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok((doc_id, row, doc, true))
     }
@@ -212,7 +212,7 @@ impl Writer<'_> {
         let payload = make(&mut doc, collection, self.rng)?;
         let changed = payload.is_some();
         if let Some(payload) = payload {
-            self.append(doc_id, &mut row, payload, self.now_ms, command)?;
+            self.append(doc_id, &mut row, payload, written_hash(&doc), command)?;
             documents::save(self.conn, doc_id, &mut row, &doc)?;
         }
         Ok((doc_id, row, doc, changed))
@@ -226,7 +226,7 @@ impl Writer<'_> {
         let payload = record::genesis(collection);
         let doc = record::from_genesis(collection);
         let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
-        self.append(doc_id, &mut row, payload, 0, &Command::Genesis)?;
+        self.append(doc_id, &mut row, payload, written_hash(&doc), &Command::Genesis)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok(true)
     }
@@ -239,10 +239,11 @@ impl Writer<'_> {
         let mut extended = false;
         for (step, fields) in (1..).zip(&imported.steps) {
             let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
-            let hash = change::read(&payload).expect("a change that this device just made").facts.hash;
+            let change = change::reread(&payload).expect("a change that this device just made");
+            let hash = ChangeHash(change.hash().0);
             if !outbox::is_known(self.conn, doc_id, hash)? {
-                merge::apply(&mut doc, [&payload[..]]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
-                self.append(doc_id, &mut row, payload, 0, &Command::Import { step })?;
+                merge::apply_read(&mut doc, vec![change]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+                self.append(doc_id, &mut row, payload, hash, &Command::Import { step })?;
                 extended = true;
             }
         }
@@ -250,7 +251,8 @@ impl Writer<'_> {
             let author = Author { actor: self.actor, time_ms: self.now_ms };
             let patch = serde_json::json!({ "zone_guess": zone });
             if let Some(payload) = record::edit(&mut doc, Collection::Workouts, &patch, &author, self.rng)? {
-                self.append(doc_id, &mut row, payload, self.now_ms, &Command::Edit { doc_id, patch })?;
+                let edit = Command::Edit { doc_id, patch };
+                self.append(doc_id, &mut row, payload, written_hash(&doc), &edit)?;
             }
         }
         if extended {
@@ -268,7 +270,7 @@ impl Writer<'_> {
         doc_id: DocId,
         row: &mut DocumentRow,
         payload: Vec<u8>,
-        device_time: i64,
+        hash: ChangeHash,
         command: &Command,
     ) -> Result<EntryId, WriteError> {
         if payload.len() > limits::ENTRY_BYTES {
@@ -280,15 +282,12 @@ impl Writer<'_> {
         if bytes > limits::DOCUMENT_BYTES {
             return Err(WriteError::DocumentFull { doc_id, bytes });
         }
-        let hash = change::read(&payload).expect("a change that this device just made").facts.hash;
+        let by_rule = matches!(command, Command::Genesis | Command::Import { .. });
+        let (device_time, actor) = if by_rule { (0, None) } else { (self.now_ms, Some(self.actor)) };
         let mut salt = [0; 8];
         if *command != Command::Genesis {
             self.rng.fill_bytes(&mut salt);
         }
-        let actor = match command {
-            Command::Genesis | Command::Import { .. } => None,
-            _ => Some(self.actor),
-        };
         let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
         Ok(outbox::queue(self.conn, row, &entry, hash, actor, self.now_ms, command)?)
     }
@@ -297,6 +296,11 @@ impl Writer<'_> {
         let mut query = self.conn.prepare_cached("SELECT feed FROM feeds WHERE collection = ? AND scope = ''")?;
         Ok(query.query_row([collection.name()], |row| row.get(0))?)
     }
+}
+
+/// The change that was just made: it builds on every head there was, so it is the only one now.
+fn written_hash(doc: &Automerge) -> ChangeHash {
+    *merge::heads(doc).first().expect("a document with a change has a head")
 }
 
 fn collection_named(name: &str) -> Result<Collection, Invalid> {

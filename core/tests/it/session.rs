@@ -76,7 +76,7 @@ fn two_homes_that_never_met_make_one_profile_and_one_workout() {
     let (mut berlin, mut boston) = (Device::new("berlin", 4), Device::new("boston", 4));
     let id = record::imported_id(&[5; 32], 0, 0);
     let metres = |value| Scalar::Quantity { value, unit: Unit::M };
-    let steps = vec![
+    let steps = [
         vec![
             ("start".to_owned(), Scalar::Time(crate::hub::MORNING)),
             ("endurance/sport".to_owned(), Scalar::Text("cycling".to_owned())),

@@ -118,8 +118,8 @@ struct Planner<'a> {
     known: Known,
     /// Of entries that were judged before this group.
     fates: &'a Fates,
-    /// Of entries of this group that were not accepted.
-    group: HashMap<(Uuid, ChangeHash), Fate>,
+    /// The same for entries of this group, which count first; `None` for what was accepted.
+    group: HashMap<(Uuid, ChangeHash), Option<Fate>>,
     plan: Plan,
 }
 
@@ -196,7 +196,7 @@ impl Planner<'_> {
                 continue;
             }
             let key = (candidate.device.device, *dependency);
-            let fate = self.group.get(&key).copied().or_else(|| self.fates.of(key));
+            let fate = self.group.get(&key).copied().unwrap_or_else(|| self.fates.of(key));
             return Err(match fate {
                 Some(Fate::Undecided) => Verdict::Undecided(Postponement::DependsOnUndecided),
                 Some(Fate::Rejected) => Verdict::Rejected(Rejection::DependsOnRejected),
@@ -245,8 +245,8 @@ impl Planner<'_> {
     }
 
     fn remember(&mut self, candidate: &Candidate<'_>, verdict: &Verdict) {
-        if let (Some(change), Some(fate)) = (&candidate.offer.change, Fate::of(verdict)) {
-            self.group.insert((candidate.device.device, change.facts.hash), fate);
+        if let Some(change) = &candidate.offer.change {
+            self.group.insert((candidate.device.device, change.facts.hash), Fate::of(verdict));
         }
     }
 }

@@ -182,6 +182,19 @@ async fn a_push_before_hello_and_a_second_hello_are_out_of_turn() {
     rogue.expect_goodbye("bad_frame").await;
 }
 
+/// Few bytes can hold many operations: their sum is counted before anything is decoded.
+#[tokio::test]
+async fn a_push_of_more_operations_than_allowed_ends_the_session() {
+    let (server, signed_up) = stage("operations@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    rogue.say(&Frame::Hello(rogue.hello())).await;
+    assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+    let entries: Vec<_> = (0..4).map(|n| fitme_testing::entries::mood_with_note(n, 60_000)).collect();
+    rogue.say(&Frame::Push { batch: 1, feeds: vec![wire::FeedPush { feed: rogue.feed("moods"), entries }] }).await;
+    rogue.expect_goodbye("bad_frame").await;
+    assert_still_serves(&server).await;
+}
+
 /// Entries of every bad sort in one push: each gets its own verdict, and the good one among them is accepted.
 #[tokio::test]
 async fn bad_entries_are_refused_one_by_one() {

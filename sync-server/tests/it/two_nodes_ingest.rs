@@ -1,0 +1,140 @@
+//! Two nodes on one database: they never accept an entry twice, and never wait for each other in a circle.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fitme_core::collection::Collection;
+use fitme_core::entry::Entry;
+use fitme_core::id::{ActorId, FeedId};
+use fitme_core::wire::{FeedPush, Receipt};
+use fitme_testing::Postgres;
+use futures_util::future::{join, join_all};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use sync_server::auth::Device;
+
+use crate::phones::{MORNING, Node, Person, Phone, code, codes};
+
+/// Groups that are committed with overlapping feeds.
+const GROUPS: usize = 10_000;
+/// Devices that push at once.
+const DEVICES: usize = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn entries_pushed_at_once_on_both_nodes_are_accepted_once() {
+    let database = Postgres::shared().database();
+    let (one, other) = (Node::on(&database).await, Node::on(&database).await);
+    let ana = one.person().await;
+    let moods = ana.feed(Collection::Moods);
+    for round in 0..5 {
+        let mut phone = one.phone(&ana, round).await;
+        let entries: Vec<_> = (0..100).map(|_| phone.log_mood(1).1).collect();
+        let (here, there) =
+            join(one.push(phone.device, moods, entries.clone()), other.push(phone.device, moods, entries.clone()))
+                .await;
+        for ((entry, here), there) in entries.iter().zip(here).zip(there) {
+            let (seq, duplicate) = match (here, there) {
+                (Receipt::Accepted(seq), duplicate) | (duplicate, Receipt::Accepted(seq)) => (seq, duplicate),
+                neither => panic!("{neither:?}"),
+            };
+            assert_eq!(duplicate, Receipt::Duplicate { seq, entry_id: entry.id() });
+        }
+        assert_eq!(one.feed(moods).await.len() as u64, (round + 1) * 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_actor_that_two_devices_use_first_at_once_goes_to_one_of_them() {
+    let database = Postgres::shared().database();
+    let (one, other) = (Node::on(&database).await, Node::on(&database).await);
+    let (ana, ben) = (one.person().await, one.person().await);
+    for round in 0..20 {
+        let (mut phone, mut tablet) = (one.phone(&ana, round).await, one.phone(&ben, 100 + round).await);
+        phone.actor = ActorId([round as u8 + 1; 16]);
+        tablet.actor = phone.actor;
+        let (here, there) = join(
+            one.push(phone.device, ana.feed(Collection::Moods), vec![phone.log_mood(1).1]),
+            other.push(tablet.device, ben.feed(Collection::Moods), vec![tablet.log_mood(1).1]),
+        )
+        .await;
+        let mut both = [code(&here[0]), code(&there[0])];
+        both.sort_unstable();
+        assert_eq!(both, ["accepted", "foreign_actor"]);
+    }
+}
+
+/// A device that pushes to several of its account's feeds at once, through either node.
+struct Busy {
+    device: Device,
+    stock: BTreeMap<FeedId, Vec<Entry>>,
+}
+
+impl Busy {
+    /// Entries are made before, so that the test spends its time in the database.
+    fn new(phone: &mut Phone, person: &Person, entries: usize) -> Self {
+        let records = [
+            (Collection::Moods, json!({ "at": MORNING, "valence": 1 })),
+            (Collection::Measurements, json!({ "at": MORNING, "resting_hr": 52 })),
+            (Collection::Meals, json!({ "at": MORNING, "kind": "lunch" })),
+        ];
+        let stock = records.map(|(collection, fields)| {
+            (person.feed(collection), (0..entries).map(|_| phone.log(collection, &fields).1).collect())
+        });
+        Self { device: phone.device, stock: stock.into() }
+    }
+
+    /// One entry for each of two or three feeds, in a random order; some were pushed before.
+    fn take(&mut self, rng: &mut StdRng) -> Vec<FeedPush> {
+        let skip = rng.random_range(0..6);
+        let mut feeds: Vec<_> = self.stock.iter_mut().enumerate().filter(|(at, _)| *at != skip).collect();
+        if rng.random() {
+            feeds.reverse();
+        }
+        let mut one = |entries: &mut Vec<Entry>| match rng.random_bool(0.2) {
+            true => entries.last().cloned().unwrap(),
+            false => entries.pop().unwrap(),
+        };
+        feeds.into_iter().map(|(_, (feed, entries))| FeedPush { feed: *feed, entries: vec![one(entries)] }).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
+    let database = Postgres::shared().database();
+    let nodes = [Node::on(&database).await, Node::on(&database).await];
+    let people = [nodes[0].person().await, nodes[0].person().await];
+    let seed: u64 = rand::rng().random();
+    println!("seed {seed}");
+    let done = AtomicUsize::new(0);
+    let devices = (0..DEVICES).map(|n| {
+        let (nodes, person, done) = (&nodes, &people[n % 2], &done);
+        async move {
+            let mut rng = StdRng::seed_from_u64(seed.wrapping_add(n as u64));
+            let mut phone = nodes[0].phone(person, rng.random()).await;
+            let mut busy = Busy::new(&mut phone, person, GROUPS / DEVICES + 1);
+            while done.fetch_add(1, Ordering::Relaxed) < GROUPS && busy.stock.values().all(|entries| entries.len() > 1)
+            {
+                let push = busy.take(&mut rng);
+                let node = &nodes[rng.random_range(0..2)];
+                let receipts = node.ingest.submit(busy.device, push).await.receipts;
+                let fine = |code: &&str| ["accepted", "duplicate", "feed_busy"].contains(code);
+                assert!(codes(&receipts).iter().all(fine), "{receipts:?}");
+            }
+        }
+    });
+    join_all(devices).await;
+    for person in &people {
+        for collection in [Collection::Moods, Collection::Measurements, Collection::Meals] {
+            assert!(!nodes[0].feed(person.feed(collection)).await.is_empty());
+        }
+    }
+    assert_eq!(deadlocks(&nodes[0]).await, 0);
+}
+
+async fn deadlocks(node: &Node) -> i64 {
+    sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        .fetch_one(&node.pool)
+        .await
+        .unwrap()
+}
