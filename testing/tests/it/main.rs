@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod errors_doc;
+mod full_disk;
 mod kill;
 mod stage;
 mod together;
