@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fitme_core::id::DocId;
 use fitme_core::record::{self, Scalar, Unit};
-use fitme_core::store::{ImportOutcome, Imported, Store, WriteError};
+use fitme_core::store::{ImportOutcome, Imported, Original, Store, WriteError};
 use rand::RngCore;
 
 use crate::fit::{self, FitError, IMPORTER_VERSION, MAX_FILE_BYTES, Session, step_fields};
@@ -104,13 +104,15 @@ impl Importer<'_> {
 
     /// Stores all of these files, or none if one is refused.
     fn store(&mut self, files: &[&ReadFile]) -> Result<Vec<Vec<ImportedSession>>, WriteError> {
-        for file in files {
-            self.store.keep_original(&file.hash, &file.name, &file.bytes, self.now_ms)?;
-        }
+        let originals: Vec<_> = files
+            .iter()
+            .copied()
+            .map(|file| Original { hash: &file.hash, name: &file.name, bytes: &file.bytes })
+            .collect();
         let sessions =
             files.iter().flat_map(|file| file.sessions.iter().map(|session| workout(&file.hash, session, self.zone)));
         let workouts: Vec<_> = sessions.collect();
-        let mut outcomes = self.store.import(&workouts, self.now_ms, self.rng)?.into_iter().zip(&workouts);
+        let mut outcomes = self.store.import(&originals, &workouts, self.now_ms, self.rng)?.into_iter().zip(&workouts);
         let of_file = |file: &&ReadFile| {
             let outcomes = file.sessions.iter().zip(outcomes.by_ref());
             let told = outcomes.map(|(session, (outcome, workout))| ImportedSession {

@@ -76,7 +76,7 @@ impl Exchange {
                 return Err(ServerError::Answer("a part of it is longer than a frame may be".to_owned()));
             }
             let Some(frame) = rest.get(..length) else { break };
-            self.take_frame(store, &frame.to_vec(), report)?;
+            self.take_frame(store, frame, report)?;
             at += 4 + length;
         }
         buffer.drain(..at);

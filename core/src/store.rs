@@ -30,7 +30,7 @@ pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
-pub use write::{Command, ImportOutcome, Imported, Written};
+pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
 use documents::OpenDocuments;
 

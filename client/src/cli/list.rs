@@ -105,7 +105,7 @@ fn table(collection: Collection, listed: &[Listed], store: &Store, out: &Out) ->
     for listed in listed {
         let mut row = vec![out::faint(pick::short(listed.doc_id))];
         if collection != Collection::Profile {
-            row.push(Cell::new(time(listed, store)?));
+            row.push(Cell::new(time(listed)));
         }
         row.extend(columns.iter().map(|column| column.cell(&listed.columns)));
         if show_sync {
@@ -116,14 +116,9 @@ fn table(collection: Collection, listed: &[Listed], store: &Store, out: &Out) ->
     Ok(table)
 }
 
-/// When it happened, by the clocks there. The zone is looked up in the record where its columns do not have it.
-fn time(listed: &Listed, store: &Store) -> Result<String, Refusal> {
-    let Some(at) = listed.at else { return Ok("–".to_owned()) };
-    if let Some(zone) = text(&listed.columns, "zone") {
-        return Ok(when::show(at, Some(zone)));
-    }
-    let shown = store.show(listed.doc_id)?;
-    Ok(when::show(at, shown.as_ref().and_then(|shown| text(&shown.record, "zone"))))
+/// When it happened, by the clocks there.
+fn time(listed: &Listed) -> String {
+    listed.at.map_or_else(|| "–".to_owned(), |at| when::show(at, text(&listed.columns, "zone")))
 }
 
 fn sync(sync: Sync) -> Cell {

@@ -13,6 +13,7 @@ type Object = Map<String, Value>;
 
 pub(super) fn columns(collection: Collection, record: &Object) -> Value {
     let mut columns = Object::new();
+    copy(record, &["zone"], &mut columns);
     match collection {
         Collection::Profile => copy(record, &["name", "units"], &mut columns),
         Collection::Workouts => workout(record, &mut columns),

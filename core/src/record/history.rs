@@ -66,6 +66,10 @@ fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<Str
 /// The path of what an operation sets; an element of a text is the text.
 fn path(op: &Op, paths: &HashMap<OpId, String>) -> Option<String> {
     match (&op.obj, &op.key) {
+        // Where a zone comes from is a matter of keys; a person knows one zone.
+        (ObjectId::Root, Key::Map(key)) if matches!(key.as_str(), "zone_file" | "zone_guess") => {
+            Some("zone".to_owned())
+        }
         (ObjectId::Root, Key::Map(key)) => Some(key.replace('/', ".")),
         (ObjectId::Root, Key::Seq(_)) => None,
         (ObjectId::Id(object), Key::Map(key)) => Some(format!("{}.{key}", paths.get(object)?)),

@@ -75,6 +75,17 @@ pub struct Written {
     pub changed: bool,
 }
 
+/// An imported file as it was.
+#[derive(Debug, Clone, Copy)]
+pub struct Original<'a> {
+    /// blake3 of its bytes.
+    pub hash: &'a [u8; 32],
+    /// Its name, for people.
+    pub name: &'a str,
+    /// Its content.
+    pub bytes: &'a [u8],
+}
+
 /// One workout of an imported file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
@@ -109,34 +120,26 @@ impl Store {
         Ok(Written { doc_id, changed })
     }
 
-    /// Imports a page of workouts with one commit.
+    /// Imports a page of workouts and keeps the files they were read from, all with one commit.
     pub fn import(
         &mut self,
+        originals: &[Original<'_>],
         page: &[Imported],
         now_ms: i64,
         rng: &mut dyn RngCore,
     ) -> Result<Vec<ImportOutcome>, WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for original in originals {
+            tx.prepare_cached(
+                "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            )?
+            .execute((original.hash, original.name, now_ms, original.bytes))?;
+        }
         let actor = super::writer_actor(&tx, &self.writer)?;
         let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
         let outcomes = page.iter().map(|imported| writer.import(imported)).collect::<Result<_, _>>()?;
         tx.commit()?;
         Ok(outcomes)
-    }
-
-    /// Keeps an imported file; false if it was here already. `hash` is its blake3.
-    pub fn keep_original(
-        &mut self,
-        hash: &[u8; 32],
-        name: &str,
-        bytes: &[u8],
-        now_ms: i64,
-    ) -> Result<bool, StoreError> {
-        let kept = self.conn.execute(
-            "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (hash, name, now_ms, bytes),
-        )?;
-        Ok(kept == 1)
     }
 }
 

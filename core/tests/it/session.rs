@@ -87,7 +87,7 @@ fn two_homes_that_never_met_make_one_profile_and_one_workout() {
     ];
     for (home, zone, known_steps) in [(&mut berlin, "Europe/Berlin", 1), (&mut boston, "America/New_York", 2)] {
         let imported = Imported { doc_id: id, steps: steps[..known_steps].to_vec(), zone_guess: Some(zone.to_owned()) };
-        home.store.import(&[imported], home.now_ms, &mut home.rng).unwrap();
+        home.store.import(&[], &[imported], home.now_ms, &mut home.rng).unwrap();
     }
     berlin.log(Collection::Profile, json!({ "name": "Ann" }));
     boston.log(Collection::Profile, json!({ "height": "5.6 ft" }));

@@ -106,11 +106,12 @@ impl Busy {
 async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
     let database = Postgres::shared().database();
     // Postgres looks for circles only in waits of this length, and ingest ends its waits by itself before the usual second.
-    let setting = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 5', current_database()); END $$";
+    let setting =
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 5', current_database()); END $$";
     sqlx::query(setting).execute(&Node::on(&database).await.pool).await.unwrap();
-    let nodes = [Node::on(&database).await, Node::on(&database).await];
+    let nodes = [Node::on(&database).await, Node::on(&database).await, Node::on(&database).await, Node::on(&database).await];
     let wake = Arc::new(Notify::new());
-    let workers = [&nodes[0], &nodes[1]].map(|node| MergeWorkers::start(&node.pool, 2, &wake, |_, _| {}));
+    let workers = nodes.each_ref().map(|node| MergeWorkers::start(&node.pool, 2, &wake, |_, _| {}));
     let people = [nodes[0].person().await, nodes[0].person().await];
     let seed: u64 = rand::rng().random();
     println!("seed {seed}");
@@ -124,7 +125,7 @@ async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
             while done.fetch_add(1, Ordering::Relaxed) < GROUPS && busy.stock.values().all(|entries| entries.len() > 1)
             {
                 let push = busy.take(&mut rng);
-                let node = &nodes[rng.random_range(0..2)];
+                let node = &nodes[rng.random_range(0..nodes.len())];
                 let receipts = node.ingest.submit(busy.device, push).await.receipts;
                 wake.notify_one();
                 let fine = |code: &&str| ["accepted", "duplicate", "feed_busy"].contains(code);
@@ -133,6 +134,8 @@ async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
         }
     });
     join_all(devices).await;
+    let groups: i64 = sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM entries").fetch_one(&nodes[0].pool).await.unwrap();
+    println!("{groups} transactions appended something");
     for person in &people {
         for collection in [Collection::Moods, Collection::Measurements, Collection::Meals] {
             assert!(!nodes[0].feed(person.feed(collection)).await.is_empty());
