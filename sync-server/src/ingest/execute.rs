@@ -116,7 +116,7 @@ async fn lock(
             sqlx::query_as!(
                 FeedRow,
                 "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY random() FOR NO KEY UPDATE",
+                 ORDER BY feed FOR NO KEY UPDATE",
                 &feeds
             )
             .fetch_all(connection)

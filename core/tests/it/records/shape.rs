@@ -110,14 +110,14 @@ fn lists_show_columns_without_loading_the_record() {
     };
     assert_eq!(
         columns(Collection::Workouts, &examples::strength()),
-        json!({"title": "Push", "kind": "strength", "exercises": 2, "names": ["Bench press", "Dips"], "sets": 2, "volume_kg": 312.5})
+        json!({"zone": "Europe/Rome", "title": "Push", "kind": "strength", "exercises": 2, "names": ["Bench press", "Dips"], "sets": 2, "volume_kg": 312.5})
     );
     assert_eq!(
         columns(Collection::Workouts, &examples::endurance()),
-        json!({"title": "Round the lake", "kind": "endurance", "sport": "running", "distance_m": 9_977.932_8, "moving_time_s": 3_300})
+        json!({"zone": "Europe/Rome", "title": "Round the lake", "kind": "endurance", "sport": "running", "distance_m": 9_977.932_8, "moving_time_s": 3_300})
     );
     assert_eq!(
         columns(Collection::Meals, &examples::meal()),
-        json!({"kind": "breakfast", "items": 2, "names": ["Oats", "Milk"], "kcal": 328})
+        json!({"zone": "Europe/Rome", "kind": "breakfast", "items": 2, "names": ["Oats", "Milk"], "kcal": 328})
     );
 }
