@@ -54,6 +54,7 @@ async fn read_feeds(
     account: Uuid,
     cursors: &Cursors,
 ) -> Result<Vec<AccountFeed>, sqlx::Error> {
+    // BETWEEN with ORDER BY says "equal"; see ingest's lookups.
     let asked: Vec<_> = cursors.0.keys().map(|feed| feed.0.cast_signed()).collect();
     let at: Vec<_> = cursors.0.values().map(|cursor| cursor.cast_signed()).collect();
     let rows = sqlx::query_as!(
@@ -63,7 +64,10 @@ async fn read_feeds(
            FROM feeds f
            LEFT JOIN merge_queue q ON q.feed = f.feed
            LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
-           LEFT JOIN LATERAL (SELECT digest FROM entries WHERE feed = f.feed AND seq = c.cursor LIMIT 1) AS e ON true
+           LEFT JOIN LATERAL (
+               SELECT digest FROM entries
+               WHERE feed = f.feed AND seq BETWEEN c.cursor AND c.cursor ORDER BY seq LIMIT 1
+           ) AS e ON true
            WHERE f.account = $1
            ORDER BY f.feed"#,
         account,

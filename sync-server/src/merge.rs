@@ -1,8 +1,8 @@
 //! Merge workers: they follow the feeds, fold new entries into their documents, and write snapshots and projections.
 //!
-//! A turn of a worker: [`claim`] some feeds that are behind, least recently served first; [`slice`]: read a bounded part
-//! of what they lack, as of one moment; [`fold`]: compute, outside any transaction; [`write`]: store it and give the feeds
-//! back. A worker never locks a row of `feeds`, so ingest never waits for it.
+//! A turn of a worker: [`claim`] some feeds that are behind, least recently served first; [`slice`]: read a bounded
+//! part of what they lack, as of one moment; [`fold`]: compute, outside any transaction; [`write`]: store it and give
+//! the feeds back. A worker never locks a row of `feeds`, so ingest never waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub struct MergeWorkers {
 }
 
 impl MergeWorkers {
-    /// Starts `workers` workers. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how far
-    /// a feed is merged, and must not block.
+    /// Starts `workers` workers. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how
+    /// far a feed is merged, and must not block.
     #[must_use]
     pub fn start(
         pool: &PgPool,

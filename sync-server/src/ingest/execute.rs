@@ -19,7 +19,7 @@ mod known;
 mod rows;
 
 /// Every lookup of a group is by an index, and is planned once for the life of the connection. Planned while the tables
-/// are small it would read them whole, and go on doing so until the next ANALYZE: so that plan is ruled out.
+/// are small it would read them whole, and go on doing so until the next ANALYZE: so such a plan is ruled out.
 ///
 /// The timeout ends a wait for a feed that another transaction holds for long; see [`Held`].
 const BEGIN: &str =
@@ -27,9 +27,9 @@ const BEGIN: &str =
 
 /// What to do about feeds that somebody else holds.
 ///
-/// A group first takes the feeds that are free and leaves out the others, which then wait in a transaction of their own:
-/// so nobody waits for a feed that he did not write to. Waiting for all and leaving out only after a timeout was the
-/// other way; it costs the timeout for every device of the group, and a second try of everything after it.
+/// A group first takes the feeds that are free and leaves out the others, which then wait in a transaction of their
+/// own: so nobody waits for a feed that he did not write to. Waiting for all and leaving out only after a timeout was
+/// the other way; it costs the timeout for every device of the group, and a second try of everything after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Leave them out.

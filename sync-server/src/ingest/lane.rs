@@ -121,8 +121,8 @@ impl Lane {
         }
     }
 
-    /// Takes what is checked, in order. A push whose checks go on holds up only later ones of its device, which may build
-    /// on it.
+    /// Takes what is checked, in order. A push whose checks go on holds up only later ones of its device, which may
+    /// build on it.
     fn next_group(&mut self) -> Vec<Settling> {
         let mut group = Vec::new();
         let (mut entries, mut bytes, mut full) = (0, 0, false);

@@ -1,5 +1,5 @@
-//! One document: its snapshot and the changes behind it, folded into the next snapshot and its projection. A pure function
-//! of its arguments; what breaks on one document stays with that document.
+//! One document: its snapshot and the changes behind it, folded into the next snapshot and its projection. A pure
+//! function of its arguments; what breaks on one document stays with that document.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -157,6 +157,7 @@ async fn documents(
 }
 
 /// Reads the changes behind each snapshot, also those beyond the slice: a document is loaded once for all of them.
+/// The inner order rules out every index but the one by document; see the lookups of ingest.
 async fn changes(connection: &mut PgConnection, work: &mut [Work]) -> Result<(), sqlx::Error> {
     let doc_ids: Vec<_> = work.iter().map(|one| one.doc_id).collect();
     let rows = sqlx::query!(
@@ -165,7 +166,7 @@ async fn changes(connection: &mut PgConnection, work: &mut [Work]) -> Result<(),
            CROSS JOIN LATERAL (
                SELECT seq, payload FROM entries
                WHERE feed = q.feed AND doc_id = q.doc_id AND seq > q.from_seq AND kind = 0 AND payload IS NOT NULL
-               OFFSET 0
+               ORDER BY change_hash OFFSET 0
            ) AS e
            ORDER BY q.n, e.seq"#,
         &work.iter().map(|one| one.feed.0.cast_signed()).collect::<Vec<_>>(),

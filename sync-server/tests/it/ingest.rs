@@ -1,4 +1,5 @@
-//! Ingest by itself: what is accepted, what is refused and with which code, and that nobody suffers for another's entry.
+//! Ingest by itself: what is accepted, what is refused and with which code, and that nobody suffers for another's
+//! entry.
 
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ async fn what_an_entry_shows_by_itself_is_checked_first() {
     let unheard_of = Entry { kind: 77, ..mood.clone() };
     let huge = Entry { payload: vec![0; limits::ENTRY_BYTES + 1], ..mood.clone() };
     let garbage = Entry { payload: b"garbage".to_vec(), ..mood.clone() };
-    let (_, meal) = phone.log(Collection::Meals, &json!({ "at": MORNING, "kind": "lunch", "items": [{ "name": "rice", "amount": { "value": 80, "unit": "g" } }] }));
+    let lunch = json!({ "at": MORNING, "kind": "lunch", "items": [{ "name": "rice", "amount": "80 g" }] });
+    let (_, meal) = phone.log(Collection::Meals, &lunch);
     let good = phone.log_mood(0).1;
 
     let moods = ana.feed(Collection::Moods);

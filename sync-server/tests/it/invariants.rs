@@ -1,5 +1,6 @@
 //! Invariants I3 and I4 on a real database: whatever is pushed, by whom, in whatever pieces and through whatever node,
-//! every entry gets exactly one final answer, the same one when it is pushed again, and every feed counts without a gap.
+//! every entry gets exactly one final answer, the same one when it is pushed again, and every feed counts without a
+//! gap.
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod client;
+mod feeds;
 mod hostile_device;
 mod ingest;
 mod installation;

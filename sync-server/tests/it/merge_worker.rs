@@ -1,5 +1,5 @@
-//! The merge workers: what they store is the merge of all entries, whatever the order, and one bad document is alone with
-//! its trouble.
+//! The merge workers: what they store is the merge of all entries, whatever the order, and one bad document is alone
+//! with its trouble.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

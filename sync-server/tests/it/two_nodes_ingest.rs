@@ -104,7 +104,7 @@ impl Busy {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
     let database = Postgres::shared().database();
-    // Postgres looks for circles only in waits of this length, and ingest ends its waits by itself before the usual second.
+    // Postgres looks for circles only in waits of this length, and ingest ends its own before the usual second.
     let setting =
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 5', current_database()); END $$";
     sqlx::query(setting).execute(&Node::on(&database).await.pool).await.unwrap();

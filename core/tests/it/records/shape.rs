@@ -114,10 +114,10 @@ fn lists_show_columns_without_loading_the_record() {
     );
     assert_eq!(
         columns(Collection::Workouts, &examples::endurance()),
-        json!({"zone": "Europe/Rome", "title": "Round the lake", "kind": "endurance", "sport": "running", "distance_m": 9_977.932_8, "moving_time_s": 3_300})
+        json!({"title": "Round the lake", "kind": "endurance", "sport": "running", "distance_m": 9_977.932_8, "moving_time_s": 3_300})
     );
     assert_eq!(
         columns(Collection::Meals, &examples::meal()),
-        json!({"zone": "Europe/Rome", "kind": "breakfast", "items": 2, "names": ["Oats", "Milk"], "kcal": 328})
+        json!({"zone": "+01:00", "kind": "breakfast", "items": 2, "names": ["Oats", "Milk"], "kcal": 328})
     );
 }

@@ -2,7 +2,8 @@
 -- order of the counts at the end, so that groups which share an actor or a document wait in line and not in a circle.
 WITH appended AS (
     -- No ON CONFLICT: duplicates were found before numbering, and one that was left out here would leave a gap.
-    INSERT INTO entries (feed, seq, entry_id, kind, doc_id, change_hash, actor, actor_seq, author, device_time, digest, salt, payload)
+    INSERT INTO entries (
+        feed, seq, entry_id, kind, doc_id, change_hash, actor, actor_seq, author, device_time, digest, salt, payload)
     SELECT * FROM UNNEST(
         $1::bigint[], $2::bigint[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bigint[],
         $9::uuid[], $10::bigint[], $11::bytea[], $12::bytea[], $13::bytea[])
