@@ -1,3 +1,5 @@
+//! A change as strangers may send it: cut, flipped, deflated, claiming what it does not hold.
+
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
 use std::time::{Duration, Instant};

@@ -14,6 +14,9 @@ pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Feeds in one turn: many small ones share the round trips, a large one gets only its share of the turn.
 const FEEDS: i64 = 16;
 
+/// A lease that is lost with the machine needs no disk write. Sequential scans are ruled out as in ingest.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
+
 /// A feed that this worker may merge.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
@@ -28,8 +31,7 @@ pub(super) struct Claim {
 /// Takes the feeds that are behind and were served longest ago. What is left under this worker's name from a turn that
 /// failed is free: a worker takes one turn at a time.
 pub(super) async fn claim(pool: &PgPool, worker: Uuid) -> Result<Vec<Claim>, sqlx::Error> {
-    // A lease that is lost with the machine needs no disk write.
-    let mut tx = pool.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     let rows = sqlx::query!(
         "WITH due AS (
              SELECT feed FROM merge_queue

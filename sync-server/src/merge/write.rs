@@ -11,7 +11,8 @@ use super::fold::{Folded, Merged, Quarantine};
 use crate::error::is_absence;
 
 /// What is lost with the machine is merged again from the entries, which are safe: so nothing here waits for the disk.
-const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+/// Sequential scans are ruled out as in ingest.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
 
 /// Writes everything, or nothing.
 pub(super) async fn write(

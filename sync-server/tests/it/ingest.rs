@@ -375,3 +375,34 @@ async fn sixteen_phones_at_once_leave_no_gap() {
         *expected += live.entries.len() as u64;
     }
 }
+
+/// A statement that was prepared while the tables were empty must not choose an index by which each lookup reads the
+/// whole feed.
+#[tokio::test]
+async fn lookups_read_what_they_look_for_however_long_the_feed_is() {
+    const ENTRIES: i64 = 3_000;
+    let database = Postgres::shared().database();
+    let node = Node::on(&database).await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let moods = ana.feed(Collection::Moods);
+    // Postgres settles on a plan with a connection's sixth execution.
+    for _ in 0..10 {
+        node.push(phone.device, moods, vec![phone.log_mood(0).1]).await;
+    }
+    for _ in 0..ENTRIES / 200 {
+        let mut entries = Vec::new();
+        for _ in 0..100 {
+            let (mut draft, entry) = phone.log_mood(1);
+            entries.extend([entry, phone.edit(&mut draft, &json!({ "energy": 3 }))]);
+        }
+        let receipts = node.push(phone.device, moods, entries).await;
+        assert!(codes(&receipts).iter().all(|code| *code == "accepted"));
+        sync_server::feeds::read_page(&node.pool, moods, 0, 1, 1).await.unwrap();
+    }
+    // A connection reports what it did when it ends.
+    node.pool.close().await;
+    let read = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname LIKE 'entries%'";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&Node::on(&database).await.pool).await.unwrap();
+    assert!(read < 10 * ENTRIES, "{read} index entries read for {ENTRIES} entries");
+}
