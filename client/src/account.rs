@@ -19,6 +19,8 @@ pub struct Credentials {
     pub password: String,
     /// What this device is to be called.
     pub device_name: String,
+    /// The device that the home was before, if it was one.
+    pub device: Option<[u8; 16]>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +55,7 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "email": credentials.email,
         "password": credentials.password,
         "device_name": credentials.device_name,
+        "device": credentials.device.map(Uuid::from_bytes),
     });
     let answer = transport::http().post(server.route(path)).json(&body).send().await;
     let answer = answer.map_err(|error| server.unreachable(root_cause(&error)))?;

@@ -1,5 +1,7 @@
 //! Why a device could not reach, or go on with, its server. What was logged is safe whatever it is.
 
+use std::time::Duration;
+
 use fitme_core::session::SessionError;
 use fitme_core::store::{AdoptionError, StoreError};
 use fitme_core::wire::WireError;
@@ -39,6 +41,8 @@ pub enum ServerError {
         code: String,
         /// A sentence for a person.
         message: String,
+        /// When to try again at the earliest, as the server asked.
+        retry_after: Duration,
     },
     /// The server answered something that this version does not understand.
     #[error("the server's answer cannot be read: {0}")]

@@ -49,7 +49,7 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
         let body = answer.bytes().await.unwrap_or_default();
         return Err(transport::refusal(status, &body));
     }
-    let mut exchange = Exchange { session, answers: Vec::new(), synced: false };
+    let mut exchange = Exchange { session, synced: false };
     let mut body = answer.bytes_stream();
     let mut buffer = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -58,12 +58,11 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
         buffer.extend_from_slice(&chunk);
         exchange.take_frames(store, &mut buffer, report)?;
     }
-    exchange.finish()
+    Ok(exchange.synced)
 }
 
 struct Exchange {
     session: DeviceSession,
-    answers: Vec<Vec<u8>>,
     synced: bool,
 }
 
@@ -95,23 +94,11 @@ impl Exchange {
                 DeviceEffect::Refused(entries) => report.refused += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
-                // Cursors and digests are asked for where Hello did not settle it; the next exchange brings them.
-                DeviceEffect::Send(frame) => self.answers.push(frame),
+                // What the server wants to know is remembered in the store and goes with the next exchange.
+                DeviceEffect::Send(_) => {}
             }
         }
         Ok(())
-    }
-
-    /// A server that needs cursors or digests first cannot be answered within one exchange.
-    fn finish(self) -> Result<bool, ServerError> {
-        if !self.answers.is_empty() {
-            return Err(ServerError::Refused {
-                code: "needs_socket".to_owned(),
-                message: "the server must compare more than one exchange can hold: use a socket (`fitme sync`)"
-                    .to_owned(),
-            });
-        }
-        Ok(self.synced)
     }
 }
 

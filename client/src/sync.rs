@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
 use fitme_core::store::{Applied, Identity, Store};
 use fitme_core::wire::{self, Goodbye, Reason};
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use rand::Rng;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clock::now_ms;
@@ -17,6 +20,12 @@ use crate::transport::{Server, Socket};
 
 /// Without any message for so long the server is taken for gone; it pings more often than that.
 const SILENCE: Duration = Duration::from_secs(120);
+/// A server that takes no byte for so long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages that wait for the socket: Hello, what the server wanted to know, the pushes in flight, a few credits.
+const OUTGOING: usize = limits::PUSHES_IN_FLIGHT + 12;
+/// How long the goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// First wait before a reconnect; doubled each time, with jitter.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait before a reconnect.
@@ -85,7 +94,11 @@ pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &m
         if !error.is_passing() {
             return error;
         }
-        let retry_in = backoff.mul_f64(rand::rng().random_range(0.5..1.5));
+        let asked = match &error {
+            ServerError::Refused { retry_after, .. } => *retry_after,
+            _ => Duration::ZERO,
+        };
+        let retry_in = backoff.max(asked).mul_f64(rand::rng().random_range(0.75..1.5));
         tell(news, News::Offline { reason: error.to_string(), retry_in });
         tokio::time::sleep(retry_in).await;
         backoff = (backoff * 2).min(BACKOFF_MOST);
@@ -107,15 +120,21 @@ async fn live(
             message = connection.next() => {
                 let message = message?;
                 connection.take(store, message).await?;
-                *backoff = BACKOFF_FIRST;
+                // Not at the first message: a server in trouble greets, too.
+                if std::mem::take(&mut connection.synced) {
+                    *backoff = BACKOFF_FIRST;
+                }
             }
             Some(()) = written.recv() => connection.event(store, DeviceEvent::Written).await?,
         }
     }
 }
 
+/// Reads and writes at the same time: a server that sends while it is being pushed to must not have to wait for itself.
 struct Connection {
-    socket: Socket,
+    incoming: SplitStream<Socket>,
+    outgoing: mpsc::Sender<Message>,
+    writer: JoinHandle<()>,
     session: DeviceSession,
     report: Report,
     synced: bool,
@@ -125,8 +144,11 @@ struct Connection {
 impl Connection {
     async fn open(store: &Store) -> Result<Self, ServerError> {
         let Identity { server, token, .. } = store.identity()?.ok_or(ServerError::NoAccount)?;
-        let socket = Server::at(&server)?.dial(&token).await?;
-        Ok(Self { socket, session: DeviceSession::new(), report: Report::default(), synced: false, news: None })
+        let (sink, incoming) = Server::at(&server)?.dial(&token).await?.split();
+        let (outgoing, messages) = mpsc::channel(OUTGOING);
+        let writer = tokio::spawn(write(sink, messages));
+        let (session, report) = (DeviceSession::new(), Report::default());
+        Ok(Self { incoming, outgoing, writer, session, report, synced: false, news: None })
     }
 
     async fn receive(&mut self, store: &mut Store) -> Result<(), ServerError> {
@@ -135,7 +157,7 @@ impl Connection {
     }
 
     async fn next(&mut self) -> Result<Message, ServerError> {
-        match tokio::time::timeout(SILENCE, self.socket.next()).await {
+        match tokio::time::timeout(SILENCE, self.incoming.next()).await {
             Ok(Some(Ok(message))) => Ok(message),
             Ok(Some(Err(error))) => Err(ServerError::Broken(error.to_string())),
             Ok(None) => Err(ServerError::Broken("the server closed it".to_owned())),
@@ -169,8 +191,9 @@ impl Connection {
             DeviceEffect::Send(bytes) => {
                 self.report.bytes_out += bytes.len() as u64;
                 self.report.messages += 1;
-                let sent = self.socket.send(Message::Binary(bytes.into())).await;
-                return sent.map_err(|error| ServerError::Broken(error.to_string()));
+                // The queue is never full: the session has a bound on what it sends without an answer.
+                let queued = self.outgoing.try_send(Message::Binary(bytes.into()));
+                return queued.map_err(|_| ServerError::Broken("the server takes nothing any more".to_owned()));
             }
             DeviceEffect::Applied(applied) => {
                 self.report.received += applied.entries;
@@ -198,7 +221,23 @@ impl Connection {
 
     async fn close(&mut self) {
         // Everything is settled; a server that does not hear the goodbye notices the closed socket.
-        let _settled = self.socket.close(None).await;
+        let _settled = self.outgoing.try_send(Message::Close(None));
+        let _settled = tokio::time::timeout(CLOSE_TIMEOUT, self.next()).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+/// Ends when the socket breaks or takes nothing; the reading half notices.
+async fn write(mut sink: SplitSink<Socket, Message>, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        if !matches!(tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await, Ok(Ok(()))) {
+            return;
+        }
     }
 }
 
@@ -210,6 +249,10 @@ fn tell(observers: &mpsc::Sender<News>, news: News) {
 pub(crate) fn ended(goodbye: Goodbye) -> ServerError {
     match goodbye.reason {
         Reason::SignInAgain => ServerError::SignInAgain,
-        reason => ServerError::Refused { code: wire::goodbye::code(reason).to_owned(), message: goodbye.message },
+        reason => ServerError::Refused {
+            code: wire::goodbye::code(reason).to_owned(),
+            message: goodbye.message,
+            retry_after: Duration::from_millis(goodbye.retry_after_ms.into()),
+        },
     }
 }

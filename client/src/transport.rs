@@ -105,7 +105,7 @@ pub fn refusal(status: u16, body: &[u8]) -> ServerError {
     let text = |key: &str| envelope["error"][key].as_str().map(str::to_owned);
     match (status, text("code"), text("message")) {
         (401, Some(code), _) if code == "unauthenticated" => ServerError::SignInAgain,
-        (_, Some(code), Some(message)) => ServerError::Refused { code, message },
+        (_, Some(code), Some(message)) => ServerError::Refused { code, message, retry_after: Duration::ZERO },
         _ => ServerError::Answer(format!("HTTP status {status}")),
     }
 }

@@ -6,6 +6,8 @@ pub const FRAME_BYTES: usize = 1 << 20;
 pub const FRAME_DECOMPRESSED_BYTES: usize = 8 << 20;
 /// Frames at least this long are compressed; below, zstd's own header costs what it saves.
 pub const COMPRESS_FROM_BYTES: usize = 512;
+/// Items in one frame (entries, feeds, receipts, digests), counted before any is decoded.
+pub const FRAME_ITEMS: usize = 12_000;
 /// zstd level of frames: level 1 is where phones spend less time compressing than the radio would take sending.
 pub const COMPRESSION_LEVEL: i32 = 1;
 /// The payload of one entry.

@@ -3,6 +3,7 @@
 //!
 //! A message on the socket is one codec byte (0 plain, 1 zstd) and a protobuf `Frame`.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use fitme_proto::v1 as proto;
@@ -12,6 +13,7 @@ use crate::entry::{Entry, Salt};
 use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
 
+mod census;
 mod cursors;
 mod entries;
 pub mod goodbye;
@@ -36,6 +38,14 @@ pub enum WireError {
     TooLarge {
         /// What it has.
         bytes: usize,
+        /// The bound it breaks.
+        limit: usize,
+    },
+    /// More items than a frame may have.
+    #[error("there are more than {limit} {what}")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
         /// The bound it breaks.
         limit: usize,
     },
@@ -84,9 +94,9 @@ pub struct Hello {
     pub minor: u32,
     /// The installation that the device last met; none on first contact.
     pub installation: Option<Installation>,
-    /// Current actors of the device's writers.
-    pub actors: Vec<ActorId>,
-    /// Over all its cursors, see [`Cursors::summary`](crate::session::summary).
+    /// Current actors of the device's writers, each with the last entry that it knows to be accepted.
+    pub actors: Vec<(ActorId, Option<EntryId>)>,
+    /// Over all its cursors, see [`summary`](crate::session::summary).
     pub summary: [u8; 16],
     /// The cursors themselves, where they are short.
     pub cursors: Option<Cursors>,
@@ -243,12 +253,13 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
     if bytes.len() > limits::FRAME_BYTES {
         return Err(WireError::TooLarge { bytes: bytes.len(), limit: limits::FRAME_BYTES });
     }
-    let body = match bytes.split_first() {
-        Some((&PLAIN, rest)) => proto::Frame::decode(rest),
-        Some((&ZSTD, rest)) => proto::Frame::decode(&*decompress(rest)?),
+    let plain = match bytes.split_first() {
+        Some((&PLAIN, rest)) => Cow::Borrowed(rest),
+        Some((&ZSTD, rest)) => Cow::Owned(decompress(rest)?),
         _ => return Err(WireError::Codec),
     };
-    let body = body.map_err(|error| WireError::Protobuf(error.to_string()))?.body;
+    census::check(&plain)?;
+    let body = proto::Frame::decode(&*plain).map_err(|error| WireError::Protobuf(error.to_string()))?.body;
     body.map(from_proto).transpose()
 }
 
@@ -271,7 +282,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             major: hello.major,
             minor: hello.minor,
             installation: hello.installation.map(|id| id.0.to_vec()).unwrap_or_default().into(),
-            actors: hello.actors.iter().map(|actor| actor.0.to_vec().into()).collect(),
+            actors: hello.actors.iter().map(|(actor, known)| actor_tip(actor, known.as_ref())).collect(),
             summary: hello.summary.to_vec().into(),
             cursors: hello.cursors.as_ref().map(Cursors::to_proto),
             max_bytes: hello.max_bytes,
@@ -279,7 +290,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
         Frame::Welcome(welcome) => Body::Welcome(proto::Welcome {
             installation: welcome.installation.0.to_vec().into(),
             clock: welcome.clock_ms,
-            actors: welcome.actors.iter().map(|(actor, entry)| actor_tip(actor, entry)).collect(),
+            actors: welcome.actors.iter().map(|(actor, entry)| actor_tip(actor, Some(entry))).collect(),
             merged: welcome.merged.iter().map(|(feed, seq)| proto::Merged { feed: feed.0, seq: *seq }).collect(),
             want: welcome.want.into(),
             more: welcome.more,
@@ -356,7 +367,14 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
             true => None,
             false => Some(Installation(fixed("installation", &hello.installation)?)),
         },
-        actors: hello.actors.iter().map(|actor| fixed("actors", actor).map(ActorId)).collect::<Result<_, _>>()?,
+        actors: hello
+            .actors
+            .iter()
+            .map(|tip| {
+                let known = (!tip.entry_id.is_empty()).then(|| fixed("entry_id", &tip.entry_id).map(EntryId));
+                Ok((ActorId(fixed("actor", &tip.actor)?), known.transpose()?))
+            })
+            .collect::<Result<_, WireError>>()?,
         summary: fixed("summary", &hello.summary)?,
         cursors: hello.cursors.as_ref().map(Cursors::from_proto).transpose()?,
         max_bytes: hello.max_bytes,
@@ -384,8 +402,11 @@ fn welcome_from_proto(welcome: proto::Welcome) -> Result<Welcome, WireError> {
     })
 }
 
-fn actor_tip(actor: &ActorId, entry: &EntryId) -> proto::ActorTip {
-    proto::ActorTip { actor: actor.0.to_vec().into(), entry_id: entry.0.to_vec().into() }
+fn actor_tip(actor: &ActorId, entry: Option<&EntryId>) -> proto::ActorTip {
+    proto::ActorTip {
+        actor: actor.0.to_vec().into(),
+        entry_id: entry.map(|entry| entry.0.to_vec()).unwrap_or_default().into(),
+    }
 }
 
 fn digest_to_proto(digest: &FeedDigest) -> proto::FeedDigest {
@@ -455,7 +476,7 @@ fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], W
 
 fn at_most(field: &'static str, length: usize, limit: usize) -> Result<(), WireError> {
     if length > limit {
-        return Err(WireError::Field { field, expected: "within its bound" });
+        return Err(WireError::TooMany { what: field, limit });
     }
     Ok(())
 }

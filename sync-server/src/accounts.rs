@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
-use crate::auth::register_device;
+use crate::auth::{register_device, renew_device};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::state::AppState;
@@ -41,11 +41,11 @@ async fn sign_up(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
-    let Credentials { email, password, device_name } = credentials.checked_for_sign_up()?;
+    let Credentials { email, password, device_name, .. } = credentials.checked_for_sign_up()?;
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
     let account = insert_account(&mut tx, &email, &hash).await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name).await?;
+    let signed_in = admit(&mut tx, &state, account, &device_name, None).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "account created");
     Ok((StatusCode::CREATED, Json(signed_in)))
@@ -55,7 +55,7 @@ async fn log_in(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name } = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, device } = credentials.checked_for_login()?;
     let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
         .fetch_optional(&state.pool)
         .await?;
@@ -63,7 +63,7 @@ async fn log_in(
     let fits = state.passwords.fits(password, hash).await?;
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name).await?;
+    let signed_in = admit(&mut tx, &state, account, &device_name, device).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "device logged in");
     Ok(Json(signed_in))
@@ -87,9 +87,22 @@ async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str)
 }
 
 /// Registers the device and collects what it needs to begin.
-async fn admit(db: &mut PgConnection, state: &AppState, account: Uuid, name: &str) -> Result<SignedIn, sqlx::Error> {
+async fn admit(
+    db: &mut PgConnection,
+    state: &AppState,
+    account: Uuid,
+    name: &str,
+    known: Option<Uuid>,
+) -> Result<SignedIn, sqlx::Error> {
     let feeds = ensure_feeds(db, account).await?;
-    let new = register_device(db, account, name).await?;
+    let renewed = match known {
+        Some(device) => renew_device(db, account, device, name).await?,
+        None => None,
+    };
+    let new = match renewed {
+        Some(device) => device,
+        None => register_device(db, account, name).await?,
+    };
     Ok(SignedIn {
         account,
         device: new.device,

@@ -65,6 +65,32 @@ pub async fn register_device(db: &mut PgConnection, account: Uuid, name: &str) -
     Ok(NewDevice { device, token, expires_at_ms })
 }
 
+/// Gives a device of the account a new token, which ends its old one; `None` if it is no device of the account.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn renew_device(
+    db: &mut PgConnection,
+    account: Uuid,
+    device: Uuid,
+    name: &str,
+) -> Result<Option<NewDevice>, sqlx::Error> {
+    let token = URL_SAFE_NO_PAD.encode(random_bytes::<TOKEN_BYTES>());
+    let expires_at_ms = sqlx::query_scalar!(
+        r#"UPDATE devices SET name = $3, token_hash = $4, token_expires_at = now() + make_interval(days => $5)
+           WHERE device = $2 AND account = $1
+           RETURNING (extract(epoch FROM token_expires_at) * 1000)::bigint AS "ms!""#,
+        account,
+        device,
+        name,
+        &hash_of(&token)[..],
+        TOKEN_LIFETIME_DAYS
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(expires_at_ms.map(|expires_at_ms| NewDevice { device, token, expires_at_ms }))
+}
+
 /// The token is random, so a fast hash without salt is enough to keep it from readers of the database.
 fn hash_of(token: &str) -> [u8; blake3::OUT_LEN] {
     *blake3::hash(token.as_bytes()).as_bytes()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fitme_core::id::FeedId;
 use fitme_core::limits;
-use fitme_core::session::{ServerEffect, ServerEvent, Settled};
+use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
 use fitme_core::wire::FeedPush;
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -30,6 +30,7 @@ pub struct Engine {
     pub ingest: Ingest,
     /// Hands out what was accepted.
     pub fanout: Fanout,
+    hints: Hints,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
 }
@@ -59,13 +60,13 @@ impl Engine {
         hints.start(&pool, &fanout, shutdown);
         let merged = fanout.clone();
         let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, move |feed, seq| merged.merged(feed, seq));
-        let live = fanout.clone();
+        let (live, told) = (fanout.clone(), hints.clone());
         let ingest = Ingest::start(pool.clone(), move |committed| {
             live.publish(&committed);
-            hints.head(committed.feed, committed.last_seq());
+            told.head(committed.feed, committed.last_seq());
             news.notify_one();
         });
-        Self { pool, ingest, fanout, _workers: Arc::new(workers) }
+        Self { pool, ingest, fanout, hints, _workers: Arc::new(workers) }
     }
 
     /// Performs one effect of a session of `device`.
@@ -100,6 +101,11 @@ impl Engine {
     /// pushed again.
     pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>) -> Settled {
         let outcome = self.ingest.submit(device, feeds).await;
+        // A commit that was not heard of, because its node died over it, is announced when the device pushes again.
+        for own in outcome.own.iter().filter(|own| own.echo != Echo::Fresh) {
+            self.fanout.head(own.feed, own.seq);
+            self.hints.head(own.feed, own.seq);
+        }
         Settled { batch, receipts: outcome.receipts, own: outcome.own }
     }
 }

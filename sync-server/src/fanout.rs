@@ -128,6 +128,25 @@ impl Subscription {
         fresh
     }
 
+    /// Stops reading all but these feeds: a device may have named feeds that are not its own.
+    pub fn keep_only(&mut self, feeds: &BTreeSet<FeedId>) {
+        let others = self.feeds.difference(feeds).copied().collect();
+        self.leave(&others);
+        self.feeds.retain(|feed| feeds.contains(feed));
+    }
+
+    fn leave(&self, feeds: &BTreeSet<FeedId>) {
+        let mut readers = lock(&self.fanout.readers);
+        for feed in feeds {
+            if let Some(inboxes) = readers.get_mut(feed) {
+                inboxes.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
+                if inboxes.is_empty() {
+                    readers.remove(feed);
+                }
+            }
+        }
+    }
+
     /// Waits until there is news.
     pub async fn arrived(&self) {
         self.inbox.arrived.notified().await;
@@ -141,15 +160,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut readers = lock(&self.fanout.readers);
-        for feed in &self.feeds {
-            if let Some(inboxes) = readers.get_mut(feed) {
-                inboxes.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
-                if inboxes.is_empty() {
-                    readers.remove(feed);
-                }
-            }
-        }
+        self.leave(&self.feeds);
     }
 }
 

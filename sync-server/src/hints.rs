@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fitme_core::id::FeedId;
 use sqlx::PgPool;
+use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::fanout::Fanout;
 use crate::feeds;
+use crate::ingest::TRANSACTION_TIMEOUT;
 
 /// The channel on which nodes notify.
 const CHANNEL: &str = "feed_heads";
@@ -25,8 +27,11 @@ const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_n
 const FEEDS_PER_HINT: usize = 200;
 /// How often a node looks for itself.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// How far back the poll looks: the longest that an ingest transaction may take to become visible.
-const POLL_WINDOW: Duration = Duration::from_secs(10);
+/// How far back the poll looks: longer than an ingest transaction may take from its last statement to being visible.
+const POLL_WINDOW: Duration = TRANSACTION_TIMEOUT.saturating_add(Duration::from_secs(10));
+/// Connections of this task alone: behind the requests of ten thousand devices that reconnect it would be late, and being
+/// late is what makes them reconnect.
+const CONNECTIONS: u32 = 2;
 /// A node that could not look for so long closes its sessions: it no longer knows what was granted or revoked.
 const BLIND_AT_MOST: Duration = Duration::from_secs(1);
 /// How long a lost listener waits before it listens again.
@@ -54,6 +59,8 @@ impl Hints {
     /// Starts sending, listening and polling until `shutdown`.
     pub fn start(&self, pool: &PgPool, fanout: &Fanout, shutdown: &CancellationToken) {
         let node = Uuid::now_v7();
+        let options = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BLIND_AT_MOST);
+        let pool = &options.connect_lazy_with(pool.connect_options().as_ref().clone());
         for task in [
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(send(self.shared.clone(), pool.clone(), node))),
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(listen(pool.clone(), fanout.clone(), node))),
@@ -110,16 +117,18 @@ async fn poll(pool: PgPool, fanout: Fanout) {
     let mut tick = tokio::time::interval(POLL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = Instant::now();
+    let mut seen = BTreeMap::new();
     loop {
         tick.tick().await;
         let looked = feeds::changed_since(&pool, POLL_WINDOW + answered.elapsed());
         match tokio::time::timeout(BLIND_AT_MOST, looked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(changed) => {
                 answered = Instant::now();
-                for feed in changed {
+                for feed in changed.iter().filter(|feed| seen.get(&feed.feed) != Some(&(feed.head, feed.merged))) {
                     fanout.merged(feed.feed, feed.merged);
                     fanout.head(feed.feed, feed.head);
                 }
+                seen = changed.into_iter().map(|feed| (feed.feed, (feed.head, feed.merged))).collect();
             }
             Err(error) if answered.elapsed() > BLIND_AT_MOST => {
                 tracing::warn!(%error, "the database has not answered for a second; sessions end until it does");

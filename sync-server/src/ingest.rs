@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fitme_core::id::{EntryId, FeedId};
+use fitme_core::session::{Echo, Own};
 use fitme_core::wire::{FeedPush, Receipt};
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, oneshot};
@@ -33,6 +33,7 @@ pub mod verdict;
 use check::Offer;
 use lane::{Entrance, Lane, Push};
 use owners::Owners;
+pub use settle::TRANSACTION_TIMEOUT;
 use verdict::{Postponement, Verdict};
 
 /// Groups that are written at the same time, each of other accounts: while one waits for the disk another is planned.
@@ -69,8 +70,8 @@ struct Shared {
 pub struct Outcome {
     /// One for each entry, in order.
     pub receipts: Vec<Receipt>,
-    /// Those that the feed has now: (feed, number, id).
-    pub own: Vec<(FeedId, u64, EntryId)>,
+    /// Those that the feeds have now.
+    pub own: Vec<Own>,
 }
 
 impl Ingest {
@@ -151,10 +152,14 @@ impl Outcome {
 
     /// The outcome of a push that is settled in full.
     fn of(offers: &[Offer], verdicts: &[Verdict]) -> Self {
-        let own = offers.iter().zip(verdicts).filter_map(|(offer, verdict)| match verdict {
-            Verdict::Accepted { seq } => Some((offer.feed, *seq, offer.id)),
-            Verdict::Duplicate { seq, entry_id } => Some((offer.feed, *seq, *entry_id)),
-            Verdict::Rejected(_) | Verdict::Undecided(_) => None,
+        let own = offers.iter().zip(verdicts).filter_map(|(offer, verdict)| {
+            let (seq, id, echo) = match verdict {
+                Verdict::Accepted { seq } => (*seq, offer.id, Echo::Fresh),
+                Verdict::Duplicate { seq, entry_id } if *entry_id == offer.id => (*seq, offer.id, Echo::Known),
+                Verdict::Duplicate { seq, entry_id } => (*seq, *entry_id, Echo::InFull),
+                Verdict::Rejected(_) | Verdict::Undecided(_) => return None,
+            };
+            Some(Own { feed: offer.feed, seq, id, echo })
         });
         Self { own: own.collect(), receipts: verdicts.iter().map(Verdict::receipt).collect() }
     }

@@ -15,10 +15,10 @@ use crate::engine::{Engine, Performed};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
 
-/// A request: Hello and at most one push, each with its length.
+/// A request: Hello, digests if the exchange before asked for them, and at most one push, each with its length.
 pub const REQUEST_BYTES: usize = limits::FRAME_BYTES;
 /// Frames in one request.
-const REQUEST_FRAMES: usize = 2;
+const REQUEST_FRAMES: usize = 3;
 /// The media type of both bodies.
 const FRAMES: &str = "application/vnd.fitme.sync-frames";
 

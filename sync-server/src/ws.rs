@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use fitme_core::id::ActorId;
 use fitme_core::limits;
 use fitme_core::session::{LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
-use fitme_core::wire::{self, Frame, Goodbye, Reason};
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
+use fitme_core::wire::{self, Cursors, Frame, Goodbye, Reason};
+use futures_util::future::{BoxFuture, poll_fn};
+use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::auth::Device;
@@ -27,6 +28,10 @@ const WRITE_BUFFER_BYTES: usize = 0;
 const WRITE_BUFFER_MAX_BYTES: usize = 2 * limits::FRAME_BYTES;
 /// A device that takes no byte for so long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last words may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Messages that may wait for the socket before the session's next wish is performed.
+const OUTGOING: usize = 2;
 /// An idle connection is asked for a sign of life this often; without one by the next time it is closed.
 const PING_EVERY: Duration = Duration::from_secs(45);
 /// When a device may come back after the server had to send it away, in milliseconds.
@@ -68,22 +73,35 @@ enum End {
 struct Connection {
     engine: Engine,
     device: Device,
-    socket: WebSocket,
+    sink: SplitSink<WebSocket, Message>,
+    stream: SplitStream<WebSocket>,
     session: ServerSession,
     news: Subscription,
     ingests: FuturesOrdered<BoxFuture<'static, Settled>>,
+    /// What the session wants done; it waits while messages wait to be taken by the socket.
+    effects: VecDeque<ServerEffect>,
+    outgoing: VecDeque<Message>,
+    /// Since when the socket has taken nothing of what it is to send; `None` when it has sent everything.
+    sending_since: Option<Instant>,
+    closing: bool,
     answered_ping: bool,
 }
 
 impl Connection {
     fn new(state: &AppState, device: Device, socket: WebSocket) -> Self {
+        let (sink, stream) = socket.split();
         Self {
             engine: state.engine.clone(),
             device,
-            socket,
+            sink,
+            stream,
             session: ServerSession::new(Mode::Socket),
             news: state.engine.fanout.subscription(),
             ingests: FuturesOrdered::new(),
+            effects: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            sending_since: None,
+            closing: false,
             answered_ping: true,
         }
     }
@@ -102,81 +120,114 @@ impl Connection {
         };
         if let Some((reason, message)) = farewell {
             let goodbye = Goodbye { reason, message: message.to_owned(), retry_after_ms: RETRY_AFTER_MS };
-            if let Ok(bytes) = wire::encode(&Frame::Goodbye(goodbye)) {
-                let _gone_anyway = self.send(bytes).await;
-            }
+            self.outgoing
+                .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| Message::Binary(bytes.into())));
         }
-        let _gone_anyway = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(None))).await;
+        if !matches!(end, End::Stuck | End::Gone) {
+            self.outgoing.push_back(Message::Close(None));
+            let last_words = std::mem::take(&mut self.outgoing);
+            let sending = async {
+                for message in last_words {
+                    self.sink.send(message).await?;
+                }
+                Ok::<_, axum::Error>(())
+            };
+            let _gone_anyway = timeout(FAREWELL_TIMEOUT, sending).await;
+        }
         end
     }
 
+    /// Reads and writes at the same time: a device that pushes while it is being sent to must not have to wait for
+    /// itself. Whatever is waited for here loses nothing when something else comes first.
     async fn exchange(&mut self, state: &AppState) -> Result<std::convert::Infallible, End> {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         loop {
+            while self.outgoing.len() < OUTGOING && !self.closing {
+                let Some(effect) = self.effects.pop_front() else { break };
+                self.perform(effect).await?;
+            }
+            if !self.outgoing.is_empty() {
+                self.sending_since.get_or_insert_with(Instant::now);
+            }
+            match self.sending_since {
+                Some(since) if since.elapsed() > SEND_TIMEOUT => return Err(End::Stuck),
+                None if self.closing => return Err(End::Closed),
+                _ => {}
+            }
             // In this order: a receipt goes out before the entry that it is about is echoed.
             tokio::select! {
                 biased;
-                Some(settled) = self.ingests.next(), if !self.ingests.is_empty() => {
-                    self.handle(ServerEvent::Settled(settled)).await?;
+                sent = send_next(&mut self.sink, &mut self.outgoing), if self.sending_since.is_some() => {
+                    sent?;
+                    self.sending_since = (!self.outgoing.is_empty()).then(Instant::now);
                 }
-                () = self.news.arrived() => self.take_news().await?,
-                message = self.socket.recv() => self.receive(message).await?,
-                _ = ping.tick() => self.ping().await?,
+                Some(settled) = self.ingests.next(), if !self.ingests.is_empty() => {
+                    self.handle(ServerEvent::Settled(settled));
+                }
+                () = self.news.arrived() => self.take_news()?,
+                message = self.stream.next() => self.receive(message)?,
+                _ = ping.tick() => self.ping()?,
                 () = state.shutdown.cancelled() => return Err(End::Shutdown),
             }
         }
     }
 
-    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.answered_ping = true;
         match message {
-            Some(Ok(Message::Binary(bytes))) => self.handle(ServerEvent::Message(&bytes)).await,
-            Some(Ok(Message::Text(_))) => self.handle(ServerEvent::Message(&[])).await,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+            Some(Ok(Message::Binary(bytes))) => self.handle(ServerEvent::Message(&bytes)),
+            Some(Ok(Message::Text(_))) => self.handle(ServerEvent::Message(&[])),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
         }
+        Ok(())
     }
 
-    async fn take_news(&mut self) -> Result<(), End> {
+    fn take_news(&mut self) -> Result<(), End> {
         let news = self.news.take();
         if news.cut_off {
             return Err(End::Unavailable);
         }
         for (feed, seq) in news.merged {
-            self.handle(ServerEvent::Merged(feed, seq)).await?;
+            self.handle(ServerEvent::Merged(feed, seq));
         }
         for live in news.live {
             let live = LiveEntries { feed: live.feed, first_seq: live.first_seq, entries: &live.entries };
-            self.handle(ServerEvent::Live(live)).await?;
+            self.handle(ServerEvent::Live(live));
         }
         for (feed, head) in news.heads {
-            self.handle(ServerEvent::Head(feed, head)).await?;
+            self.handle(ServerEvent::Head(feed, head));
         }
         Ok(())
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
+    fn ping(&mut self) -> Result<(), End> {
         if !std::mem::take(&mut self.answered_ping) {
             return Err(End::Silent);
         }
-        self.write(Message::Ping(Default::default())).await
+        self.outgoing.push_back(Message::Ping(Default::default()));
+        Ok(())
     }
 
-    /// Gives the session an event and performs what it wants, and what it wants then.
-    async fn handle(&mut self, event: ServerEvent<'_>) -> Result<(), End> {
-        let mut effects = VecDeque::from(self.session.handle(event));
-        while let Some(effect) = effects.pop_front() {
-            match self.perform(effect).await? {
-                Performed::Send(message) => self.send(message).await?,
-                Performed::Close(message) => {
-                    self.send(message).await?;
-                    return Err(End::Closed);
-                }
-                Performed::Event(event) => effects.extend(self.session.handle(event)),
-                Performed::Ingest { batch, feeds } => {
-                    let (engine, device) = (self.engine.clone(), self.device);
-                    self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds).await }));
-                }
+    fn handle(&mut self, event: ServerEvent<'_>) {
+        self.effects.extend(self.session.handle(event));
+    }
+
+    async fn perform(&mut self, effect: ServerEffect) -> Result<(), End> {
+        let performed = match effect {
+            ServerEffect::LoadAccount { cursors, actors } => self.load_account(&cursors, &actors).await,
+            effect => self.engine.perform(self.device, effect).await,
+        };
+        match performed.map_err(|error| unavailable(&error))? {
+            Performed::Send(message) => self.outgoing.push_back(Message::Binary(message.into())),
+            Performed::Close(message) => {
+                self.outgoing.push_back(Message::Binary(message.into()));
+                self.closing = true;
+            }
+            Performed::Event(event) => self.handle(event),
+            Performed::Ingest { batch, feeds } => {
+                let (engine, device) = (self.engine.clone(), self.device);
+                self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds).await }));
             }
         }
         Ok(())
@@ -184,34 +235,29 @@ impl Connection {
 
     /// An account is read after its feeds are subscribed to: what is committed in between is then either in the reading
     /// or in the inbox. Feeds that the device did not name show only in the reading, which is then repeated.
-    async fn perform(&mut self, effect: ServerEffect) -> Result<Performed, End> {
-        let ServerEffect::LoadAccount { cursors, actors } = &effect else {
-            return self.engine.perform(self.device, effect).await.map_err(|error| unavailable(&error));
-        };
+    async fn load_account(&mut self, cursors: &Cursors, actors: &[ActorId]) -> Result<Performed, sqlx::Error> {
+        let load = || ServerEffect::LoadAccount { cursors: cursors.clone(), actors: actors.to_vec() };
         self.news.read(cursors.0.keys().copied());
-        let again = ServerEffect::LoadAccount { cursors: cursors.clone(), actors: actors.clone() };
-        let performed = self.engine.perform(self.device, effect).await.map_err(|error| unavailable(&error))?;
-        match &performed {
-            Performed::Event(ServerEvent::Account(account))
-                if self.news.read(account.feeds.iter().map(|feed| feed.feed)) > 0 =>
-            {
-                self.engine.perform(self.device, again).await.map_err(|error| unavailable(&error))
-            }
-            _ => Ok(performed),
-        }
+        let performed = self.engine.perform(self.device, load()).await?;
+        let Performed::Event(ServerEvent::Account(account)) = &performed else { return Ok(performed) };
+        let own = account.feeds.iter().map(|feed| feed.feed).collect();
+        let fresh = self.news.read(account.feeds.iter().map(|feed| feed.feed));
+        self.news.keep_only(&own);
+        if fresh == 0 { Ok(performed) } else { self.engine.perform(self.device, load()).await }
     }
+}
 
-    async fn send(&mut self, message: Vec<u8>) -> Result<(), End> {
-        self.write(Message::Binary(message.into())).await
+/// Hands the next message to the socket, or flushes what it has. Being dropped half-way loses nothing: a message leaves
+/// the queue in the moment in which the socket takes it.
+async fn send_next(sink: &mut SplitSink<WebSocket, Message>, outgoing: &mut VecDeque<Message>) -> Result<(), End> {
+    poll_fn(|context| sink.poll_ready_unpin(context)).await.map_err(|_| End::Gone)?;
+    if let Some(message) = outgoing.pop_front() {
+        sink.start_send_unpin(message).map_err(|_| End::Gone)?;
     }
-
-    async fn write(&mut self, message: Message) -> Result<(), End> {
-        match timeout(SEND_TIMEOUT, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Stuck),
-        }
+    if outgoing.is_empty() {
+        poll_fn(|context| sink.poll_flush_unpin(context)).await.map_err(|_| End::Gone)?;
     }
+    Ok(())
 }
 
 fn unavailable(error: &sqlx::Error) -> End {

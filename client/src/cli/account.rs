@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use fitme_core::store::Store;
+use fitme_core::store::{AdoptionError, Store};
 
 use super::out::{GOOD, Out};
 use super::{Refusal, runtime};
@@ -69,12 +69,19 @@ pub enum PasswordError {
 /// # Errors
 /// [`Refusal`] from the server, or where the home belongs to another account.
 pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let (known_server, known_name) = store.identity()?.map(|known| (known.server, known.device_name)).unzip();
+    let known = store.identity()?;
+    if let (Intent::SignUp, Some(known)) = (intent, &known) {
+        // Before the server hears of it: an account that no home takes would be left there.
+        return Err(ServerError::from(AdoptionError::OtherAccount { email: known.email.clone() }).into());
+    }
+    let device = known.as_ref().map(|known| known.device);
+    let (known_server, known_name) = known.map(|known| (known.server, known.device_name)).unzip();
     let server = who.server.or(known_server).ok_or(Refusal::NoServer)?;
     let credentials = Credentials {
         email: who.email,
         password: password(who.password, intent)?,
         device_name: who.device.or(known_name).unwrap_or_else(device_name),
+        device,
     };
     let adoption = runtime()?.block_on(async {
         match intent {
@@ -82,7 +89,7 @@ pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result
             Intent::LogIn => account::log_in(&server, &credentials).await,
         }
     })?;
-    store.adopt(&adoption).map_err(ServerError::from)?;
+    store.adopt(&adoption, &mut rand::rng()).map_err(ServerError::from)?;
     let identity = &adoption.identity;
     let done = if intent == Intent::SignUp { "signed up" } else { "logged in" };
     writeln!(out, "{} as {}, this device is “{}”", out.paint(GOOD, done), identity.email, identity.device_name)?;

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rand::RngCore;
 
-use super::summary;
+use super::{RETRY_AFTER_HELLO, summary};
 use crate::id::FeedId;
 use crate::limits;
-use crate::store::{Applied, Batch, PullError, Store, StoreError};
+use crate::store::{Applied, Batch, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
+
+/// How long to wait, in milliseconds, before entries that were not decided are pushed again.
+const RETRY_AFTER_MS: u32 = 1_000;
 
 /// Why a session cannot go on. The store is whole; a new session resumes from its cursors.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +136,11 @@ impl DeviceSession {
     fn open(&mut self, store: &Store, now_ms: i64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         self.phase = Phase::Greeting;
         self.hello_at_ms = now_ms;
+        // Read once: another process may move a cursor between two readings.
         let feeds = store.feeds()?;
-        let cursors = cursors(store)?;
-        let fits = cursors.pack().len() <= limits::HELLO_CURSOR_BYTES;
+        let cursors = Cursors(feeds.iter().map(|row| (row.feed, row.cursor)).collect());
+        // An exchange has no second round trip in which they could be asked for.
+        let fits = self.max_bytes > 0 || cursors.pack().len() <= limits::HELLO_CURSOR_BYTES;
         let hello = Hello {
             major: wire::MAJOR,
             minor: wire::MINOR,
@@ -147,6 +152,9 @@ impl DeviceSession {
         };
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {
+            if store.digests_wanted()? {
+                send(&Frame::Digests(digests(&feeds)), effects)?;
+            }
             self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
         }
         Ok(())
@@ -191,7 +199,10 @@ impl DeviceSession {
     ) -> Result<(), SessionError> {
         match welcome.want {
             Want::Cursors => return send(&Frame::Cursors(cursors(store)?), effects),
-            Want::Digests => return send(&Frame::Digests(digests(store)?), effects),
+            // The next exchange brings them, if this one did not.
+            Want::Digests if self.max_bytes > 0 => return Ok(store.want_digests(true)?),
+            Want::Digests => return send(&Frame::Digests(digests(&store.feeds()?)), effects),
+            Want::Nothing if self.max_bytes > 0 => store.want_digests(false)?,
             Want::Nothing => {}
         }
         for (actor, tip) in &welcome.actors {
@@ -231,9 +242,10 @@ impl DeviceSession {
                 }
                 // Pushing it again at once would ask a server in trouble as fast as the network allows; the pause
                 // between two connections is the right one.
+                Receipt::Retry(why) if why.code == RETRY_AFTER_HELLO => {}
                 Receipt::Retry(why) => {
                     let message = why.message.clone();
-                    let goodbye = Goodbye { reason: Reason::Unavailable, message, retry_after_ms: 0 };
+                    let goodbye = Goodbye { reason: Reason::Unavailable, message, retry_after_ms: RETRY_AFTER_MS };
                     effects.push(DeviceEffect::Closed(goodbye));
                     return Ok(());
                 }
@@ -323,9 +335,7 @@ fn cursors(store: &Store) -> Result<Cursors, StoreError> {
     Ok(Cursors(store.feeds()?.into_iter().map(|row| (row.feed, row.cursor)).collect()))
 }
 
-fn digests(store: &Store) -> Result<Vec<FeedDigest>, StoreError> {
-    let rows = store.feeds()?.into_iter();
-    Ok(rows
-        .map(|row| FeedDigest { feed: row.feed, epoch: row.epoch, cursor: row.cursor, digest: row.digest })
-        .collect())
+fn digests(feeds: &[FeedRow]) -> Vec<FeedDigest> {
+    let held = |row: &FeedRow| FeedDigest { feed: row.feed, epoch: row.epoch, cursor: row.cursor, digest: row.digest };
+    feeds.iter().map(held).collect()
 }

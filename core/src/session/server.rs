@@ -10,9 +10,13 @@ use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
 use crate::wire::{
-    self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Want,
-    Welcome, WireError,
+    self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Refusal,
+    Want, Welcome, WireError,
 };
+
+/// Nothing was decided about a push of a one-shot exchange, because the device may be restored or cloned, or the server
+/// another one; the device reads Welcome and pushes again.
+pub const RETRY_AFTER_HELLO: &str = "retry_after_hello";
 
 /// Own entries remembered between receipt and echo; beyond, they are echoed in full.
 const OWN_REMEMBERED: usize = 20_000;
@@ -124,8 +128,32 @@ pub struct Settled {
     pub batch: u64,
     /// One for each entry, in order.
     pub receipts: Vec<Receipt>,
-    /// Those accepted or known: (feed, number, id).
-    pub own: Vec<(FeedId, u64, EntryId)>,
+    /// Those that the feeds have now.
+    pub own: Vec<Own>,
+}
+
+/// A pushed entry that its feed has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// Which feed.
+    pub feed: FeedId,
+    /// Its number.
+    pub seq: u64,
+    /// The id under which it was accepted.
+    pub id: EntryId,
+    /// How the device gets it back.
+    pub echo: Echo,
+}
+
+/// How a device gets an entry back that it pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// It was just committed: its number and id, as soon as they come from memory.
+    Fresh,
+    /// The feed had it under this id: its number and id.
+    Known,
+    /// The feed had it under another id: in full, so that the device takes over time and salt as well.
+    InFull,
 }
 
 /// A stored entry.
@@ -180,9 +208,11 @@ enum Phase {
     /// The device was asked for its cursors.
     AwaitCursors(Hello),
     /// The device was asked for its digests.
-    AwaitDigests(Box<Account>),
+    AwaitDigests(Hello),
+    /// The account is read again, at the cursors of the digests.
+    Comparing(Hello, Vec<FeedDigest>),
     /// Feeds get new epochs.
-    Renewing(Box<Account>, Vec<FeedDigest>),
+    Renewing(Hello, Box<Account>, Vec<FeedDigest>),
     /// Cursors are agreed.
     Live,
     Closed,
@@ -256,13 +286,6 @@ impl ServerSession {
         }
     }
 
-    /// Whether the session has nothing under way and nothing it may send: where a one-shot answer ends.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Live | Phase::Closed | Phase::AwaitCursors(_) | Phase::AwaitDigests(_))
-            && self.ingesting == 0
-            && self.reading == 0
-    }
-
     /// Whether the device lacks something that is known here.
     pub fn has_more(&self) -> bool {
         !matches!(self.phase, Phase::Live) || self.feeds.values().any(|feed| feed.sent < feed.head)
@@ -278,12 +301,23 @@ impl ServerSession {
         match (frame, std::mem::replace(&mut self.phase, Phase::Closed)) {
             (Frame::Hello(hello), Phase::Opening) => self.hello(hello, effects),
             (Frame::Cursors(cursors), Phase::AwaitCursors(mut hello)) => {
-                effects.push(ServerEffect::LoadAccount { cursors: cursors.clone(), actors: hello.actors.clone() });
+                effects.push(ServerEffect::LoadAccount { cursors: cursors.clone(), actors: asked(&hello) });
                 hello.cursors = Some(cursors);
                 self.phase = Phase::Loading(hello);
                 Ok(())
             }
-            (Frame::Digests(digests), Phase::AwaitDigests(account)) => self.digests(account, digests, effects),
+            (Frame::Digests(digests), Phase::AwaitDigests(hello)) => {
+                // Another process may have moved the device's cursors since Hello: only numbers of one reading compare.
+                let cursors = Cursors(digests.iter().map(|held| (held.feed, held.cursor)).collect());
+                effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
+                self.phase = Phase::Comparing(hello, digests);
+                Ok(())
+            }
+            // An exchange brings them when the one before was asked for them; now they were not needed.
+            (Frame::Digests(_), phase @ Phase::Live) if self.mode == Mode::Once => {
+                self.phase = phase;
+                Ok(())
+            }
             (Frame::Push { batch, feeds }, phase) => {
                 self.phase = phase;
                 self.push(batch, feeds, effects)
@@ -309,30 +343,32 @@ impl ServerSession {
             self.window = (limits::ONCE_ANSWER_BYTES as u64).min(if asked == 0 { u64::MAX } else { asked });
         }
         let cursors = hello.cursors.clone().unwrap_or_default();
-        effects.push(ServerEffect::LoadAccount { cursors, actors: hello.actors.clone() });
+        effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
         self.phase = Phase::Loading(hello);
         Ok(())
     }
 
     fn account(&mut self, account: Account, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
-        let Phase::Loading(hello) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return Err(goodbye(Reason::BadFrame, "an account was read that nobody asked for"));
+        let hello = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Loading(hello) => hello,
+            Phase::Comparing(hello, digests) => return self.compare(hello, Box::new(account), digests, effects),
+            _ => return Err(goodbye(Reason::BadFrame, "an account was read that nobody asked for")),
         };
         let Some(cursors) = hello.cursors.clone() else {
             let at_heads = account.feeds.iter().map(|feed| (feed.feed, feed.epoch, feed.head, feed.head_digest));
             if summary(at_heads) == hello.summary {
                 let heads = account.feeds.iter().map(|feed| (feed.feed, feed.head)).collect();
-                return self.go_live(&account, &heads, effects);
+                return self.go_live(&hello, &account, &heads, effects);
             }
             self.send(&self.welcome(&account, Want::Cursors, false), effects)?;
             self.phase = Phase::AwaitCursors(hello);
             return Ok(());
         };
         match summary_at(&account, &cursors) {
-            Some(sum) if sum == hello.summary => self.go_live(&account, &cursors.0, effects),
+            Some(sum) if sum == hello.summary => self.go_live(&hello, &account, &cursors.0, effects),
             _ => {
                 self.send(&self.welcome(&account, Want::Digests, false), effects)?;
-                self.phase = Phase::AwaitDigests(Box::new(account));
+                self.phase = Phase::AwaitDigests(hello);
                 Ok(())
             }
         }
@@ -340,8 +376,9 @@ impl ServerSession {
 
     /// The summary was wrong even at the cursors: find the feeds. One in another epoch starts again; one in the same
     /// epoch with another digest or beyond the head has two histories and gets a new epoch first.
-    fn digests(
+    fn compare(
         &mut self,
+        hello: Hello,
         account: Box<Account>,
         digests: Vec<FeedDigest>,
         effects: &mut Vec<ServerEffect>,
@@ -356,15 +393,15 @@ impl ServerSession {
             .map(|held| held.feed)
             .collect();
         if diverged.is_empty() {
-            return self.go_live_from(&account, &digests, effects);
+            return self.go_live_from(&hello, &account, &digests, effects);
         }
         effects.push(ServerEffect::RenewEpochs(diverged));
-        self.phase = Phase::Renewing(account, digests);
+        self.phase = Phase::Renewing(hello, account, digests);
         Ok(())
     }
 
     fn epochs_renewed(&mut self, epochs: &[(FeedId, Epoch)], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
-        let Phase::Renewing(mut account, digests) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        let Phase::Renewing(hello, mut account, digests) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return Err(goodbye(Reason::BadFrame, "epochs were renewed that nobody asked for"));
         };
         for feed in &mut account.feeds {
@@ -372,11 +409,12 @@ impl ServerSession {
                 feed.epoch = *epoch;
             }
         }
-        self.go_live_from(&account, &digests, effects)
+        self.go_live_from(&hello, &account, &digests, effects)
     }
 
     fn go_live_from(
         &mut self,
+        hello: &Hello,
         account: &Account,
         digests: &[FeedDigest],
         effects: &mut Vec<ServerEffect>,
@@ -386,12 +424,13 @@ impl ServerSession {
             .filter(|held| account.feeds.iter().any(|feed| feed.feed == held.feed && feed.epoch == held.epoch))
             .map(|held| (held.feed, held.cursor))
             .collect();
-        self.go_live(account, &agreed, effects)
+        self.go_live(hello, account, &agreed, effects)
     }
 
     /// Feeds that are not in `cursors` are granted (again) and sent from their first entry.
     fn go_live(
         &mut self,
+        hello: &Hello,
         account: &Account,
         cursors: &BTreeMap<FeedId, u64>,
         effects: &mut Vec<ServerEffect>,
@@ -414,9 +453,18 @@ impl ServerSession {
         self.phase = Phase::Live;
         self.send(&self.welcome(account, Want::Nothing, self.catching_up), effects)?;
         match self.early.take() {
+            Some((batch, feeds)) if disagrees(hello, account, &feeds) => self.postpone(batch, &feeds, effects),
             Some((batch, feeds)) => self.push(batch, feeds, effects),
             None => Ok(()),
         }
+    }
+
+    /// Decides nothing about a push that was made before the device could read Welcome.
+    fn postpone(&self, batch: u64, feeds: &[FeedPush], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let message = "the device has to compare itself with the server first; it pushes again by itself".to_owned();
+        let retry = Receipt::Retry(Refusal { code: RETRY_AFTER_HELLO.to_owned(), message });
+        let entries = feeds.iter().map(|push| push.entries.len()).sum();
+        self.send(&Frame::Receipts { batch, receipts: vec![retry; entries] }, effects)
     }
 
     fn welcome(&self, account: &Account, want: Want, more: bool) -> Frame {
@@ -439,8 +487,9 @@ impl ServerSession {
         let payloads = feeds.iter().flat_map(|push| &push.entries).map(|entry| &entry.payload);
         // What is no change is refused one by one later; here only the sum counts.
         let operations: u64 = payloads.map(|payload| change::count_operations(payload).unwrap_or(0)).sum();
-        if operations > limits::PUSH_OPERATIONS {
-            return Err(goodbye(Reason::BadFrame, "a push has more operations than allowed"));
+        let bytes: usize = feeds.iter().flat_map(|push| &push.entries).map(|entry| entry.payload.len()).sum();
+        if operations > limits::PUSH_OPERATIONS || bytes > limits::PUSH_BYTES {
+            return Err(goodbye(Reason::BadFrame, "a push holds more than allowed"));
         }
         match self.phase {
             Phase::Live => {
@@ -461,18 +510,13 @@ impl ServerSession {
 
     fn settled(&mut self, settled: Settled, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
         self.ingesting = self.ingesting.saturating_sub(1);
-        let mut verdicts = settled
-            .receipts
-            .iter()
-            .filter(|receipt| matches!(receipt, Receipt::Accepted(_) | Receipt::Duplicate { .. }));
-        for (feed, seq, id) in settled.own {
+        for Own { feed, seq, id, echo } in settled.own {
             self.raise_head(feed, seq);
             let ahead = self.feeds.get(&feed).is_some_and(|feed| feed.sent < seq);
-            if ahead && self.own.len() < OWN_REMEMBERED {
+            if ahead && echo != Echo::InFull && self.own.len() < OWN_REMEMBERED {
                 self.own.insert((feed, seq), id);
             }
-            // A duplicate was committed long ago: only reading brings it.
-            if ahead && matches!(verdicts.next(), Some(Receipt::Accepted(_))) && self.mode == Mode::Socket {
+            if ahead && echo == Echo::Fresh && self.mode == Mode::Socket {
                 self.expect_live(feed, true);
             }
         }
@@ -497,12 +541,16 @@ impl ServerSession {
         self.raise_head(live.feed, last);
         self.expect_live(live.feed, false);
         let Some(feed) = self.feeds.get(&live.feed) else { return Ok(()) };
-        let next = matches!(self.phase, Phase::Live) && !feed.reading && self.unconfirmed < self.window;
-        if !next || feed.sent + 1 < live.first_seq || feed.sent >= last {
+        if !matches!(self.phase, Phase::Live) || feed.reading || feed.sent + 1 < live.first_seq || feed.sent >= last {
             return Ok(());
         }
-        let skip = (feed.sent + 1 - live.first_seq) as usize;
-        self.send_entries(live.feed, &live.entries[skip..], effects)
+        let mut rest = &live.entries[(feed.sent + 1 - live.first_seq) as usize..];
+        while !rest.is_empty() && self.unconfirmed < self.window {
+            let (page, later) = rest.split_at(page_length(rest));
+            self.send_entries(live.feed, page, effects)?;
+            rest = later;
+        }
+        Ok(())
     }
 
     fn page(&mut self, page: Page, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
@@ -510,8 +558,11 @@ impl ServerSession {
         let Some(feed) = self.feeds.get_mut(&page.feed) else { return Ok(()) };
         feed.reading = false;
         if page.entries.is_empty() {
+            if page.head < feed.sent {
+                return Err(goodbye(Reason::Unavailable, "the server's database has gone back in time; compare again"));
+            }
             // What a hint promised is not there: believe the database.
-            feed.head = page.head.max(feed.sent);
+            feed.head = page.head;
             return Ok(());
         }
         feed.head = feed.head.max(page.head);
@@ -560,7 +611,8 @@ impl ServerSession {
             Some((id, feed)) if self.unconfirmed < self.window => {
                 feed.reading = true;
                 self.reading = 1;
-                let max_bytes = limits::ENTRIES_PAGE_BYTES;
+                let room = usize::try_from(self.window - self.unconfirmed).unwrap_or(usize::MAX);
+                let max_bytes = limits::ENTRIES_PAGE_BYTES.min(room);
                 effects.push(ServerEffect::Read { feed: *id, after: feed.sent, max_bytes });
                 Ok(())
             }
@@ -589,6 +641,30 @@ fn goodbye(reason: Reason, message: &str) -> Goodbye {
 
 fn bad_frame(error: &WireError) -> Goodbye {
     goodbye(Reason::BadFrame, &error.to_string())
+}
+
+/// How many of the entries make one frame, at least one: a commit may be larger than a frame.
+fn page_length(entries: &[Received]) -> usize {
+    let mut bytes = 0;
+    let fits = entries.iter().take(limits::ENTRIES_PAGE).take_while(|received| {
+        bytes += received.entry.payload.len();
+        bytes <= limits::ENTRIES_PAGE_BYTES
+    });
+    fits.count().max(1)
+}
+
+fn asked(hello: &Hello) -> Vec<ActorId> {
+    hello.actors.iter().map(|(actor, _)| *actor).collect()
+}
+
+/// Whether a push that came with Hello must wait: it was made for another installation, or the server has an entry of one
+/// of the device's actors that the device neither knows as accepted nor is pushing now. Then the device was restored or
+/// cloned, and what it pushes could fork.
+fn disagrees(hello: &Hello, account: &Account, feeds: &[FeedPush]) -> bool {
+    let other = hello.installation.is_some_and(|known| known != account.installation);
+    let pushed = |tip: &EntryId| feeds.iter().flat_map(|push| &push.entries).any(|entry| entry.id() == *tip);
+    let unknown = |(actor, tip): &(ActorId, EntryId)| !hello.actors.contains(&(*actor, Some(*tip))) && !pushed(tip);
+    other || account.actors.iter().any(unknown)
 }
 
 fn granted(account: &Account, feed: &AccountFeed) -> FeedGranted {

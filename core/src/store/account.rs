@@ -83,12 +83,18 @@ pub struct FeedRow {
 
 impl Store {
     /// Makes the home belong to an account; again with the same account to renew device and token.
-    pub fn adopt(&mut self, adoption: &Adoption) -> Result<(), AdoptionError> {
+    pub fn adopt(&mut self, adoption: &Adoption, rng: &mut dyn RngCore) -> Result<(), AdoptionError> {
         let identity = &adoption.identity;
-        if let Some(known) = self.identity()?
-            && known.account != identity.account
-        {
-            return Err(AdoptionError::OtherAccount { email: known.email });
+        if let Some(known) = self.identity()? {
+            if known.account != identity.account {
+                return Err(AdoptionError::OtherAccount { email: known.email });
+            }
+            // The server binds an actor to the device that used it first.
+            if known.device != identity.device {
+                for (actor, _) in self.actors()? {
+                    self.renew_actor(actor, rng)?;
+                }
+            }
         }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         set_meta(&tx, "account", &identity.account)?;
@@ -146,10 +152,10 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The actors of all writers of this home.
-    pub fn actors(&self) -> Result<Vec<ActorId>, StoreError> {
-        let mut query = self.conn.prepare_cached("SELECT actor FROM writers ORDER BY actor")?;
-        let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
+    /// The actors of all writers of this home, each with the last entry that is known to be accepted.
+    pub fn actors(&self) -> Result<Vec<(ActorId, Option<EntryId>)>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT actor, last_accepted FROM writers ORDER BY actor")?;
+        let rows = query.query_map([], |row| Ok((ActorId(row.get(0)?), row.get::<_, Option<_>>(1)?.map(EntryId))))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -160,7 +166,8 @@ impl Store {
         let known: bool = self.conn.query_row(
             "SELECT EXISTS (SELECT 1 FROM writers WHERE actor = ?1 AND last_accepted = ?2)
                  OR EXISTS (SELECT 1 FROM outbox WHERE entry_id = ?2)
-                 OR NOT EXISTS (SELECT 1 FROM writers WHERE actor = ?1)",
+                 OR NOT EXISTS (SELECT 1 FROM writers WHERE actor = ?1)
+                 OR EXISTS (SELECT 1 FROM entries WHERE entry_id = ?2)",
             (actor.as_bytes(), tip.as_bytes()),
             |row| row.get(0),
         )?;
@@ -212,6 +219,22 @@ impl Store {
             }
         }
         Ok(tx.commit()?)
+    }
+
+    /// Whether the server asked for digests that one exchange could not bring: the next one does.
+    pub fn digests_wanted(&self) -> Result<bool, StoreError> {
+        Ok(self.meta::<Vec<u8>>("digests_wanted")?.is_some())
+    }
+
+    /// Remembers, or forgets, that the server asked for digests.
+    pub fn want_digests(&mut self, wanted: bool) -> Result<(), StoreError> {
+        match wanted {
+            true => set_meta(&self.conn, "digests_wanted", &[]),
+            false => {
+                self.conn.execute("DELETE FROM meta WHERE key = 'digests_wanted'", [])?;
+                Ok(())
+            }
+        }
     }
 
     /// How far the server's clock is ahead of this device's, in ms, as last measured.

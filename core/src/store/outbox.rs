@@ -44,8 +44,8 @@ pub(super) fn find(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result
     Ok(query.query_row((doc_id.as_bytes(), hash.as_bytes()), |row| row.get(0)).optional()?)
 }
 
-/// The store's number of an entry that could not be read when it came.
-pub(super) fn find_unread(conn: &Connection, doc_id: DocId, id: EntryId) -> Result<Option<i64>, StoreError> {
+/// The store's number of an entry that could not be applied when it came.
+pub(super) fn find_unapplied(conn: &Connection, doc_id: DocId, id: EntryId) -> Result<Option<i64>, StoreError> {
     let mut query =
         conn.prepare_cached("SELECT n FROM entries WHERE doc_id = ? AND change_hash IS NULL AND entry_id = ?")?;
     Ok(query.query_row((doc_id.as_bytes(), id.as_bytes()), |row| row.get(0)).optional()?)
@@ -111,6 +111,11 @@ pub(super) fn insert(
 
 /// The server has the entry under this number and id.
 pub(super) fn accept(conn: &Connection, n: i64, seq: u64, id: EntryId) -> Result<(), StoreError> {
+    // Only the first news of it moves the actor's tip; later echoes come in the order of feeds, not of acceptance.
+    conn.prepare_cached(
+        "UPDATE writers SET last_accepted = ?2 WHERE actor = (SELECT actor FROM outbox WHERE n = ?1 AND state <> ?3)",
+    )?
+    .execute((n, id.as_bytes(), ACCEPTED))?;
     conn.prepare_cached("UPDATE entries SET seq = ?2, entry_id = ?3 WHERE n = ?1")?.execute((
         n,
         seq as i64,
@@ -122,8 +127,6 @@ pub(super) fn accept(conn: &Connection, n: i64, seq: u64, id: EntryId) -> Result
         seq as i64,
         id.as_bytes(),
     ))?;
-    conn.prepare_cached("UPDATE writers SET last_accepted = ?2 WHERE actor = (SELECT actor FROM outbox WHERE n = ?1)")?
-        .execute((n, id.as_bytes()))?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::Change;
+use automerge::{Automerge, Change};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
@@ -70,7 +70,8 @@ impl Store {
             let fresh = receive(&tx, page, &mut applied)?;
             applied.shared_actors.extend(fresh.actors.intersection(&own));
             for (doc_id, entries) in fresh.entries {
-                kept.push(fold(&tx, &mut self.open, &fresh.collection, fresh.feed, doc_id, entries, &mut applied)?);
+                let feed = (fresh.feed, fresh.collection.as_str());
+                kept.extend(fold(&tx, &mut self.open, feed, doc_id, entries, &mut applied)?);
             }
         }
         tx.commit()?;
@@ -163,9 +164,14 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
         Some(EntryKind::Change) => change::reread(&entry.payload).ok(),
         _ => None,
     };
-    let known = match &change {
+    let read = match &change {
         Some(change) => outbox::find(conn, entry.doc_id, ChangeHash(change.hash().0))?,
-        None => outbox::find_unread(conn, entry.doc_id, id)?,
+        None => None,
+    };
+    // A change that could be read and not merged is stored like one that could not be read.
+    let known = match read {
+        Some(n) => Some(n),
+        None => outbox::find_unapplied(conn, entry.doc_id, id)?,
     };
     if let Some(n) = known {
         conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?.execute((
@@ -182,40 +188,65 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
     Ok(id)
 }
 
-/// Applies new entries of one document. Those that cannot be applied stay as they came, counted, and the rest goes on.
+/// Applies new entries of one document. Those that cannot be applied stay as they came, counted, and the rest goes on; so
+/// does everything else when the document itself is damaged here.
 fn fold(
     conn: &Connection,
     open: &mut OpenDocuments,
-    collection: &str,
-    feed: i64,
+    (feed, collection): (i64, &str),
     doc_id: DocId,
     mut entries: Vec<NewEntry>,
     applied: &mut Applied,
-) -> Result<(DocId, i64, automerge::Automerge), PullError> {
+) -> Result<Option<(DocId, i64, Automerge)>, PullError> {
     let mut row = DocumentRow::of(conn, doc_id)?.unwrap_or_else(|| DocumentRow::new(feed, collection));
-    let mut doc = open.take(conn, doc_id, &row)?;
-    let changes = entries.iter().filter_map(|new| new.change.clone()).collect();
-    if merge::apply_read(&mut doc, changes).is_err() {
-        doc = documents::load(conn, doc_id, &row)?;
-        for new in &mut entries {
-            // A failed merge may leave the copy half-changed: each attempt starts from one that is whole.
-            let mut attempt = doc.clone();
-            match new.change.take() {
-                Some(change) if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() => {
-                    doc = attempt;
-                    new.change = Some(change);
-                }
-                _ => {}
-            }
-        }
-    }
+    let mut doc = match open.take(conn, doc_id, &row) {
+        Ok(doc) => Some(merge_in(conn, doc_id, &row, doc, &mut entries)?),
+        Err(StoreError::Damaged { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
     for new in &entries {
-        outbox::insert(conn, row.feed, Some(new.seq), new.id, &new.entry, new.hash())?;
+        let hash = new.hash().filter(|_| doc.is_some());
+        outbox::insert(conn, row.feed, Some(new.seq), new.id, &new.entry, hash)?;
         row.add_payload(new.entry.payload.len());
     }
-    let bad = entries.iter().filter(|new| new.change.is_none()).count();
+    let bad = entries.iter().filter(|new| doc.is_none() || new.change.is_none()).count();
     row.unapplied += bad as i64;
     applied.unapplied += bad;
-    documents::save(conn, doc_id, &mut row, &doc)?;
-    Ok((doc_id, row.version, doc))
+    match doc.take() {
+        Some(doc) => {
+            documents::save(conn, doc_id, &mut row, &doc)?;
+            Ok(Some((doc_id, row.version, doc)))
+        }
+        None => {
+            row.save(conn, doc_id)?;
+            Ok(None)
+        }
+    }
+}
+
+/// The document with the entries in it; those that cannot be merged lose their change.
+fn merge_in(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &DocumentRow,
+    mut doc: Automerge,
+    entries: &mut [NewEntry],
+) -> Result<Automerge, StoreError> {
+    let changes = entries.iter().filter_map(|new| new.change.clone()).collect();
+    if merge::apply_read(&mut doc, changes).is_ok() {
+        return Ok(doc);
+    }
+    let mut doc = documents::load(conn, doc_id, row)?;
+    for new in entries {
+        // A failed merge may leave the copy half-changed: each attempt starts from one that is whole.
+        let mut attempt = doc.clone();
+        match new.change.take() {
+            Some(change) if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() => {
+                doc = attempt;
+                new.change = Some(change);
+            }
+            _ => {}
+        }
+    }
+    Ok(doc)
 }

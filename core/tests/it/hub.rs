@@ -10,8 +10,8 @@ use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, Epoch, FeedId, Installation};
 use fitme_core::record;
 use fitme_core::session::{
-    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, LiveEntries, Mode, Page, Received, ServerEffect,
-    ServerEvent, ServerSession, Settled,
+    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Received,
+    ServerEffect, ServerEvent, ServerSession, Settled,
 };
 use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store};
 use fitme_core::wire::{Cursors, FeedGranted, FeedPush, Receipt, Refusal};
@@ -152,7 +152,12 @@ impl Hub {
                         (feed.entries.len() as u64, id, Receipt::Accepted(feed.entries.len() as u64))
                     }
                 };
-                settled.own.push((push.feed, seq, id));
+                let echo = match receipt {
+                    Receipt::Accepted(_) => Echo::Fresh,
+                    _ if id == entry.id() => Echo::Known,
+                    _ => Echo::InFull,
+                };
+                settled.own.push(Own { feed: push.feed, seq, id, echo });
                 settled.receipts.push(receipt);
             }
         }
@@ -217,7 +222,9 @@ impl Device {
             server: "http://127.0.0.1:1".to_owned(),
             token: "secret".to_owned(),
         };
-        self.store.adopt(&Adoption { identity, feeds: hub.granted() }).expect("the home takes the account");
+        self.store
+            .adopt(&Adoption { identity, feeds: hub.granted() }, &mut self.rng)
+            .expect("the home takes the account");
     }
 
     /// Carries out a command a second after the last one.

@@ -173,6 +173,33 @@ fn what_cannot_be_applied_is_kept_counted_and_passed_over() {
     assert_eq!(tablet.store.status().unwrap().pending, 0);
 }
 
+/// I5: a flash cell went bad under one document. What others write into it is kept, and everything else arrives.
+#[test]
+fn a_damaged_document_does_not_stop_the_others_from_arriving() {
+    let mut hub = Hub::new();
+    let (mut phone, mut tablet) = (Device::new("phone", 9), Device::new("tablet", 9));
+    phone.sign_in(&hub);
+    tablet.sign_in(&hub);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    phone.sync(&mut hub);
+    tablet.sync(&mut hub);
+    tablet.restart();
+    rusqlite::Connection::open(tablet.path())
+        .unwrap()
+        .execute("UPDATE entries SET payload = CAST(substr(payload, 1, length(payload) - 1) || x'ff' AS BLOB)", [])
+        .unwrap();
+    phone.edit(id, json!({ "title": "Legs and more" }));
+    let other = phone.log(Collection::Workouts, workout("Arms"));
+    phone.sync(&mut hub);
+    tablet.sync(&mut hub);
+    assert_eq!(tablet.record(other)["title"], "Arms");
+    assert!(tablet.store.show(id).is_err());
+    assert_eq!(tablet.store.status().unwrap().unapplied, 1);
+    hub.renew_epochs();
+    tablet.sync(&mut hub);
+    assert_eq!(tablet.store.status().unwrap().unapplied, 1, "receiving it again stores nothing twice");
+}
+
 /// The home was copied to a second device: the server names an entry of the shared actor that one of them does not hold,
 /// and from then on it writes with an actor of its own, so that nothing forks.
 #[test]

@@ -1,6 +1,7 @@
 //! What a person types to sign up or log in, and which of it is taken.
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::error::{ApiError, Refusal};
 
@@ -22,6 +23,9 @@ pub struct Credentials {
     pub password: String,
     /// How the person knows this device in a list.
     pub device_name: String,
+    /// The device that the home was before, so that it stays the same one: its writers' actors are bound to it.
+    #[serde(default)]
+    pub device: Option<Uuid>,
 }
 
 impl Credentials {
@@ -49,7 +53,7 @@ impl Credentials {
             let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
             return Err(ApiError::BadRequest.because(sentence));
         }
-        Ok(Self { email, password: self.password, device_name })
+        Ok(Self { email, password: self.password, device_name, device: self.device })
     }
 }
 

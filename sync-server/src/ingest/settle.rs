@@ -24,7 +24,7 @@ const AWAY_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to reach it.
 const AWAY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time one transaction may take; then its connection is taken to be dead.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Attempts when others come in between.
 const CONTENDED_ATTEMPTS: usize = 5;
 

@@ -3,9 +3,13 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use fitme_core::session::RETRY_AFTER_HELLO;
 use fitme_core::wire::goodbye::REASONS;
 use sync_server::error::ApiError;
 use sync_server::ingest::verdict::{Postponement, Rejection};
+
+const RETRY: (&str, &str) =
+    (RETRY_AFTER_HELLO, "The device compares itself with the server first and pushes again by itself.");
 
 const INTRODUCTION: &str = "# Errors
 
@@ -39,7 +43,7 @@ fn page() -> String {
         &mut page,
         "Entries not decided",
         "Nothing was decided; the entry stays in the outbox.",
-        Postponement::CODES.map(own),
+        Postponement::CODES.into_iter().chain([RETRY]).map(own),
     );
     table(&mut page, "Sessions", "The last frame of a session.", REASONS.map(|(_, code, remedy)| own((code, remedy))));
     table(
@@ -71,7 +75,7 @@ fn every_code_is_provoked_by_a_test() {
     for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
         read_all(&root().join(suite), &mut tests);
     }
-    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).map(|(code, _)| *code);
+    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain([&RETRY]).map(|(code, _)| *code);
     let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
     let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unprovoked.is_empty(), "no test names these codes: {unprovoked:?}");

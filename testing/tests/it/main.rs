@@ -4,6 +4,8 @@
 mod errors_doc;
 mod full_disk;
 mod kill;
+mod login_again;
+mod restored;
 mod stage;
 mod together;
 mod two_nodes;

@@ -60,6 +60,11 @@ impl Look {
         self.runtime.block_on(sqlx::query(sql).fetch_one(&mut self.connection)).unwrap().get(0)
     }
 
+    /// Does to the database what no server does.
+    pub fn execute(&mut self, sql: &'static str) {
+        self.runtime.block_on(sqlx::query(sql).execute(&mut self.connection)).unwrap();
+    }
+
     /// Entries the server has.
     pub fn entries(&mut self) -> i64 {
         self.number("SELECT count(*) FROM entries")

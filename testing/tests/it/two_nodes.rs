@@ -50,7 +50,7 @@ fn the_same_entries_pushed_at_once_to_both_nodes_are_stored_once() {
     }
     let mut cloned = store(&clone, 7);
     let identity = Identity { server: two.url().to_owned(), ..cloned.identity().unwrap().unwrap() };
-    cloned.adopt(&Adoption { identity, feeds: Vec::new() }).unwrap();
+    cloned.adopt(&Adoption { identity, feeds: Vec::new() }, &mut rand::rng()).unwrap();
     drop(cloned);
 
     let pushes = [phone.spawn(&["sync"]), clone.spawn(&["sync"])];

@@ -1,0 +1,62 @@
+//! Accounts made in the database itself: a thousand sign-ups would measure nothing but the hashing of passwords.
+
+use anyhow::{Context, Result};
+use fitme_core::id::{Epoch, FeedId};
+use fitme_core::store::{Adoption, Identity};
+use fitme_core::wire::FeedGranted;
+use sqlx::PgPool;
+use sync_server::account_feeds::{self, AccountFeed};
+use sync_server::auth::{self, Device};
+use uuid::Uuid;
+
+/// An account with one device.
+pub struct Person {
+    /// As the server knows the device.
+    pub device: Device,
+    /// As the device knows itself.
+    pub adoption: Adoption,
+}
+
+/// Makes accounts that are served at `server`.
+pub async fn move_in(pool: &PgPool, server: &str, count: usize) -> Result<Vec<Person>> {
+    let mut people = Vec::with_capacity(count);
+    for _ in 0..count {
+        people.push(person(pool, server).await?);
+    }
+    Ok(people)
+}
+
+async fn person(pool: &PgPool, server: &str) -> Result<Person> {
+    let account = Uuid::now_v7();
+    let email = format!("{account}@example.org");
+    let mut tx = pool.begin().await?;
+    sqlx::query("INSERT INTO accounts (account, email, password_hash) VALUES ($1, $2, '')")
+        .bind(account)
+        .bind(&email)
+        .execute(&mut *tx)
+        .await?;
+    let feeds = account_feeds::ensure_feeds(&mut tx, account).await?;
+    let new = auth::register_device(&mut tx, account, "bench").await?;
+    tx.commit().await?;
+    let identity = Identity {
+        account: account.into_bytes(),
+        device: new.device.into_bytes(),
+        email,
+        device_name: "bench".to_owned(),
+        server: server.to_owned(),
+        token: new.token,
+    };
+    let feeds = feeds.into_iter().map(|feed| granted(account, feed)).collect::<Result<_>>()?;
+    Ok(Person { device: Device { device: new.device, account }, adoption: Adoption { identity, feeds } })
+}
+
+fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {
+    let epoch = u64::from_str_radix(&feed.epoch, 16).context("an epoch is 8 bytes in hex")?;
+    Ok(FeedGranted {
+        feed: FeedId(feed.feed.cast_unsigned()),
+        account: account.into_bytes(),
+        collection: feed.collection,
+        scope: feed.scope,
+        epoch: Epoch(epoch.to_be_bytes()),
+    })
+}

@@ -1,0 +1,87 @@
+//! Counts a frame's items before anything is allocated for them: two bytes can announce an empty entry of a hundred and
+//! fifty in memory, so a small frame that decompresses to its bound would cost twenty times that.
+
+use super::WireError;
+use crate::limits;
+
+/// Field numbers of `Frame` whose items have items of their own, with the number of the field that holds them.
+const PUSH: (u32, u32) = (5, 2);
+const ENTRIES: (u32, u32) = (7, 1);
+/// `FeedEntries.entries`
+const ENTRY: u32 = 3;
+
+/// Refuses a frame of more items than [`limits::FRAME_ITEMS`].
+pub(super) fn check(frame: &[u8]) -> Result<(), WireError> {
+    let mut items = 0;
+    for field in fields(frame) {
+        let (number, body) = field?;
+        for field in fields(body) {
+            let (inner, item) = field?;
+            items += 1;
+            if [PUSH, ENTRIES].contains(&(number, inner)) {
+                for field in fields(item) {
+                    items += usize::from(field?.0 == ENTRY);
+                }
+            }
+            if items > limits::FRAME_ITEMS {
+                return Err(WireError::TooMany { what: "items in a frame", limit: limits::FRAME_ITEMS });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a message, with the bytes of those that have a length.
+fn fields(mut message: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), WireError>> {
+    std::iter::from_fn(move || (!message.is_empty()).then(|| next(&mut message)))
+}
+
+fn next<'a>(message: &mut &'a [u8]) -> Result<(u32, &'a [u8]), WireError> {
+    let damaged = |text: &str| WireError::Protobuf(text.to_owned());
+    let failed = |error: prost::DecodeError| WireError::Protobuf(error.to_string());
+    // A field that cannot be stepped over ends the walk: what follows it cannot be told apart.
+    let (number, wire_type) = prost::encoding::decode_key(message).map_err(failed)?;
+    let length = match wire_type {
+        prost::encoding::WireType::Varint => {
+            prost::encoding::decode_varint(message).map_err(failed)?;
+            return Ok((number, &[]));
+        }
+        prost::encoding::WireType::SixtyFourBit => 8,
+        prost::encoding::WireType::ThirtyTwoBit => 4,
+        prost::encoding::WireType::LengthDelimited => prost::encoding::decode_varint(message).map_err(failed)?,
+        _ => return Err(damaged("groups are not used")),
+    };
+    let length = usize::try_from(length).map_err(|_| damaged("a length is out of range"))?;
+    let (field, rest) = message.split_at_checked(length).ok_or_else(|| damaged("a field is cut off"))?;
+    *message = rest;
+    Ok((number, field))
+}
+
+#[cfg(test)]
+mod tests {
+    use fitme_proto::v1 as proto;
+    use prost::Message;
+
+    use super::*;
+
+    /// The numbers above are those of the .proto file.
+    #[test]
+    fn entries_are_counted_where_they_are() {
+        let feed =
+            proto::FeedEntries { entries: vec![proto::Entry::default(); limits::FRAME_ITEMS], ..Default::default() };
+        let push = proto::Push { feeds: vec![feed.clone()], ..Default::default() };
+        let bodies = [
+            proto::frame::Body::Push(push),
+            proto::frame::Body::Entries(proto::Entries { feeds: vec![feed] }),
+            proto::frame::Body::Entries(proto::Entries { feeds: vec![Default::default(); limits::FRAME_ITEMS + 1] }),
+            proto::frame::Body::Receipts(proto::Receipts {
+                receipts: vec![Default::default(); limits::FRAME_ITEMS + 1],
+                ..Default::default()
+            }),
+        ];
+        for body in bodies {
+            let frame = proto::Frame { body: Some(body) }.encode_to_vec();
+            assert!(matches!(check(&frame), Err(WireError::TooMany { .. })));
+        }
+    }
+}
