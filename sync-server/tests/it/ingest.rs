@@ -7,6 +7,7 @@ use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::{ActorId, DocId, FeedId};
 use fitme_core::limits;
+use fitme_core::session::{Echo, Own};
 use fitme_core::wire::{EntryKind, FeedPush, Receipt};
 use fitme_testing::Postgres;
 use futures_util::future::join_all;
@@ -41,7 +42,8 @@ async fn entries_are_numbered_in_order_announced_and_known_when_pushed_again() {
 
     let outcome = node.outcome(phone.device, moods, entries.clone()).await;
     assert_eq!(outcome.receipts, [Receipt::Accepted(1), Receipt::Accepted(2)]);
-    assert_eq!(outcome.own, [(moods, 1, ids[0]), (moods, 2, ids[1])]);
+    let own = |seq, id| Own { feed: moods, seq, id, echo: Echo::Fresh };
+    assert_eq!(outcome.own, [own(1, ids[0]), own(2, ids[1])]);
     assert_eq!(node.feed(moods).await, ids);
 
     let announced = node.announced();
