@@ -19,7 +19,9 @@ pub enum PickError {
     )]
     NotAnId(String),
     /// Nothing fits.
-    #[error("there is no record {0} on this device: `fitme list` shows those that are")]
+    #[error(
+        "there is no record {0} on this device: `fitme list workouts` (or meals, moods, measurements) shows those that are"
+    )]
     Unknown(String),
     /// Several fit.
     #[error("{text} fits {count} records ({examples}): write more of the id")]

@@ -75,6 +75,9 @@ fn sync(status: &Status, has_account: bool, out: &Out) -> String {
     let since =
         status.oldest_pending_at.map(|at| format!(" since {}", when::show(at, None).trim())).unwrap_or_default();
     match (status.pending, has_account) {
+        (0, true) if status.rejected + status.waiting > 0 => {
+            out.paint(WAITING, "all but what the server refused, and what waits for that, is on the server")
+        }
         (0, true) => out.paint(GOOD, "everything is on the server"),
         (0, false) => "nothing to send yet".to_owned(),
         (pending, true) => out.paint(WAITING, format!("{} to send{since}: `fitme sync`", writes(pending))),

@@ -47,8 +47,10 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     let report = runtime()?
         .block_on(async { if how.once { once::until_synced(store).await } else { sync::until_synced(store).await } });
     progress.finish_and_clear();
-    let sent = before.saturating_sub(store.status()?.pending);
-    Ok(print(&report?, sent, out)?)
+    let report = report?;
+    let settled = before.saturating_sub(store.status()?.pending);
+    let sent = settled.saturating_sub(report.refused as u64);
+    Ok(print(&report, sent, out)?)
 }
 
 fn spinner(pending: u64) -> ProgressBar {

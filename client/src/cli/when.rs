@@ -36,6 +36,18 @@ impl Moment {
     }
 }
 
+/// A zone as a person names it: of the tz database, or an offset.
+///
+/// # Errors
+/// A sentence about a name that is neither.
+pub fn zone(text: &str) -> Result<String, String> {
+    let is_offset = text.starts_with(['+', '-']) && jiff::fmt::strtime::parse("%:z", text).is_ok();
+    if is_offset || jiff::tz::TimeZone::get(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("\"{text}\" is no time zone: write one such as Europe/Rome, or an offset such as +02:00"))
+}
+
 /// The zone of this device: from TZ, else the system's, else UTC.
 pub fn device_zone() -> String {
     zone_name(&Zoned::now())

@@ -17,7 +17,7 @@ pub struct WorkoutFlags {
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     end: Option<Moment>,
     /// The time zone where it happened [default: that of --start, else of this device]
-    #[arg(long)]
+    #[arg(long, value_parser = when::zone)]
     zone: Option<String>,
     /// A short name
     #[arg(long)]
@@ -97,7 +97,7 @@ pub struct MealFlags {
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     at: Option<Moment>,
     /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long)]
+    #[arg(long, value_parser = when::zone)]
     zone: Option<String>,
     /// Free words
     #[arg(long)]
@@ -142,7 +142,7 @@ pub struct MoodFlags {
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     at: Option<Moment>,
     /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long)]
+    #[arg(long, value_parser = when::zone)]
     zone: Option<String>,
     /// Free words
     #[arg(long)]
@@ -191,7 +191,7 @@ pub struct MeasurementFlags {
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     at: Option<Moment>,
     /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long)]
+    #[arg(long, value_parser = when::zone)]
     zone: Option<String>,
     #[command(flatten)]
     json: Json,
@@ -230,7 +230,7 @@ pub struct ProfileFlags {
     #[arg(long)]
     units: Option<String>,
     /// Your home time zone, such as Europe/Rome
-    #[arg(long)]
+    #[arg(long, value_parser = when::zone)]
     zone: Option<String>,
     /// Highest heart rate, beats a minute
     #[arg(long, value_name = "BPM")]
