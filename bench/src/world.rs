@@ -176,6 +176,10 @@ pub fn build(package: &str, manifest: &Path) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--release", "--quiet", "--package", package, "--manifest-path"]).arg(manifest);
+    if manifest == workspace().join("Cargo.toml") {
+        // Together with this program, as it was built: alone, dependencies would get fewer features and be built again.
+        command.args(["--package", env!("CARGO_PKG_NAME")]);
+    }
     let status = command.arg("--target-dir").arg(target).status()?;
     if !status.success() {
         bail!("{package} does not build; run `cargo build --release -p {package}` to see why");

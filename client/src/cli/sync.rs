@@ -93,7 +93,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     // Two readers of one home: the one that syncs is busy with it.
     let reader = home.store(WRITER, &mut rand::rng())?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut seen = reader.status()?;
+    let mut seen = reader.others_version()?;
     let mut told = None;
     writeln!(out, "{}", out.paint(FAINT, "watching; Ctrl-C ends it"))?;
     out.flush()?;
@@ -112,12 +112,12 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
                 told = offline;
             }
             _ = looks.tick() => {
-                let status = reader.status()?;
-                if status.pending > 0 && status != seen {
+                let version = reader.others_version()?;
+                if version != seen && reader.has_pending()? {
                     // A full channel already says that there is something to send.
                     let _already_told = tell.try_send(());
                 }
-                seen = status;
+                seen = version;
             }
             stopped = tokio::signal::ctrl_c() => return stopped.map_err(Refusal::Output),
         }

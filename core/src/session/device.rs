@@ -312,7 +312,7 @@ impl DeviceSession {
 
     fn report_synced(&mut self, store: &Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         let done = self.phase == Phase::Live && self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
-        if done && !self.reported_synced && store.next_batch(0, 1, usize::MAX)?.is_none() {
+        if done && !self.reported_synced && !store.has_pending()? {
             self.reported_synced = true;
             effects.push(DeviceEffect::Synced);
         }

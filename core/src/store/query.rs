@@ -213,6 +213,17 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// A number that changes whenever another connection has changed the home: what a process that watches it asks for
+    /// again and again.
+    pub fn others_version(&self) -> Result<i64, StoreError> {
+        Ok(self.conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_pending(&self) -> Result<bool, StoreError> {
+        Ok(self.next_batch(0, 1, usize::MAX)?.is_some())
+    }
+
     /// What waits, what was refused, what is here.
     pub fn status(&self) -> Result<Status, StoreError> {
         let mut status = self.conn.query_row(

@@ -12,8 +12,9 @@ use fitme_core::wire::{EntryKind, FeedPush, Receipt};
 use fitme_testing::Postgres;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
-use crate::phones::{MORNING, Node, codes, hash_of};
+use crate::phones::{MORNING, Node, code, codes, hash_of};
 
 async fn node() -> Node {
     Node::on(&Postgres::shared().database()).await
@@ -191,6 +192,52 @@ async fn a_forked_actor_is_never_accepted() {
     let receipts = node.push(phone.device, moods, vec![first, edit, forked.clone()]).await;
     assert_eq!(codes(&receipts), ["accepted", "accepted", "actor_forked"]);
     assert_eq!(codes(&node.push(phone.device, moods, vec![forked]).await), ["actor_forked"]);
+}
+
+/// No device makes such a change: whatever follows builds on what came before. It is made by hand, checksum and all.
+#[tokio::test]
+async fn a_change_that_skips_a_number_of_its_writer_is_refused() {
+    let node = node().await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let moods = ana.feed(Collection::Moods);
+    let (mut draft, first) = phone.log_mood(1);
+    phone.actor = ActorId::random(&mut phone.rng);
+    let mut edit = phone.edit(&mut draft, &json!({ "valence": 2 }));
+    edit.payload = with_actor_seq(&edit.payload, 3);
+    assert_eq!(codes(&node.push(phone.device, moods, vec![first, edit]).await), ["accepted", "actor_gap"]);
+}
+
+/// A change on one other, with another number: magic, checksum, kind, length, dependencies, actor, number…
+fn with_actor_seq(payload: &[u8], seq: u8) -> Vec<u8> {
+    let mut bytes = payload.to_vec();
+    let dependencies = 9 + bytes[9..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let actor = dependencies + 1 + 32;
+    let number = actor + 1 + 16;
+    assert_eq!((bytes[dependencies], bytes[actor], bytes[number]), (1, 16, 1), "the layout is as described");
+    bytes[number] = seq;
+    let checksum = sha2::Sha256::digest(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&checksum[..4]);
+    bytes
+}
+
+#[tokio::test]
+async fn a_record_takes_so_many_concurrent_edits_and_no_more() {
+    let node = node().await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let moods = ana.feed(Collection::Moods);
+    let (draft, first) = phone.log_mood(1);
+    node.push(phone.device, moods, vec![first]).await;
+    let mut edits = Vec::new();
+    for n in 0..=limits::CHANGE_DEPENDENCIES {
+        phone.actor = ActorId::random(&mut phone.rng);
+        edits.push(phone.edit(&mut draft.clone(), &json!({ "energy": n % 5 + 1 })));
+    }
+    let receipts = node.push(phone.device, moods, edits).await;
+    let (last, others) = receipts.split_last().unwrap();
+    assert!(others.iter().all(|receipt| matches!(receipt, Receipt::Accepted(_))));
+    assert_eq!(code(last), "too_many_heads");
 }
 
 #[tokio::test]
