@@ -7,7 +7,7 @@ use crate::measure::{Peaks, Runs};
 /// Columns of a terminal that is not wide.
 const WIDTH: u16 = 100;
 /// What a measure's name needs at least: broken over three lines it is hard to find.
-const FIRST_COLUMN: u16 = 32;
+const FIRST_COLUMN: u16 = 36;
 const HEADER: [&str; 6] = ["measure", "ours", "beside", "ratio", "goal", "reached"];
 
 /// What a figure counts.
