@@ -49,5 +49,3 @@ pub const PROSE_BYTES: usize = 64 << 10;
 pub const NAME_BYTES: usize = 256;
 /// Items in one list of a record (exercises, sets of one exercise, laps, foods of a meal).
 pub const LIST_ITEMS: usize = 2_000;
-/// An original file kept on the device (an imported activity).
-pub const ORIGINAL_BYTES: usize = 64 << 20;

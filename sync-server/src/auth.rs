@@ -49,7 +49,7 @@ pub struct NewDevice {
 /// When the database does not answer.
 pub async fn register_device(db: &mut PgConnection, account: Uuid, name: &str) -> Result<NewDevice, sqlx::Error> {
     let device = Uuid::now_v7();
-    let token = URL_SAFE_NO_PAD.encode(random_bytes::<TOKEN_BYTES>());
+    let (token, hash) = draw_token();
     let expires_at_ms = sqlx::query_scalar!(
         r#"INSERT INTO devices (device, account, name, token_hash, token_expires_at)
            VALUES ($1, $2, $3, $4, now() + make_interval(days => $5))
@@ -57,7 +57,7 @@ pub async fn register_device(db: &mut PgConnection, account: Uuid, name: &str) -
         device,
         account,
         name,
-        &hash_of(&token)[..],
+        &hash[..],
         TOKEN_LIFETIME_DAYS
     )
     .fetch_one(db)
@@ -75,7 +75,7 @@ pub async fn renew_device(
     device: Uuid,
     name: &str,
 ) -> Result<Option<NewDevice>, sqlx::Error> {
-    let token = URL_SAFE_NO_PAD.encode(random_bytes::<TOKEN_BYTES>());
+    let (token, hash) = draw_token();
     let expires_at_ms = sqlx::query_scalar!(
         r#"UPDATE devices SET name = $3, token_hash = $4, token_expires_at = now() + make_interval(days => $5)
            WHERE device = $2 AND account = $1
@@ -83,12 +83,19 @@ pub async fn renew_device(
         account,
         device,
         name,
-        &hash_of(&token)[..],
+        &hash[..],
         TOKEN_LIFETIME_DAYS
     )
     .fetch_optional(db)
     .await?;
     Ok(expires_at_ms.map(|expires_at_ms| NewDevice { device, token, expires_at_ms }))
+}
+
+/// A token, and what the database has of it.
+fn draw_token() -> (String, [u8; blake3::OUT_LEN]) {
+    let token = URL_SAFE_NO_PAD.encode(random_bytes::<TOKEN_BYTES>());
+    let hash = hash_of(&token);
+    (token, hash)
 }
 
 /// The token is random, so a fast hash without salt is enough to keep it from readers of the database.

@@ -7,7 +7,7 @@ use rand::RngCore;
 use super::{RETRY_AFTER_HELLO, summary};
 use crate::id::FeedId;
 use crate::limits;
-use crate::store::{Applied, Batch, FeedRow, PullError, Store, StoreError};
+use crate::store::{Applied, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
@@ -67,6 +67,16 @@ enum Phase {
     Live,
 }
 
+/// A push whose receipts have not come: which entries it holds, in its order.
+#[derive(Debug)]
+struct InFlight {
+    batch: u64,
+    /// Numbers in the store.
+    entries: Vec<i64>,
+    /// Their feeds.
+    feeds: Vec<FeedId>,
+}
+
 /// One connection's session.
 #[derive(Debug)]
 pub struct DeviceSession {
@@ -78,7 +88,7 @@ pub struct DeviceSession {
     /// The server has sent everything it had when the session began.
     caught_up: bool,
     next_batch: u64,
-    in_flight: VecDeque<(u64, Batch)>,
+    in_flight: VecDeque<InFlight>,
     /// Store number up to which entries were pushed in this session.
     pushed: i64,
     /// Highest accepted number by feed that the cursor has not passed.
@@ -223,26 +233,26 @@ impl DeviceSession {
         now_ms: i64,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
-        let Some((number, pushed)) = self.in_flight.pop_front() else {
+        let Some(pushed) = self.in_flight.pop_front() else {
             return Err(SessionError::OutOfTurn("receipts for nothing"));
         };
-        if number != batch || pushed.entries.len() != receipts.len() {
+        if pushed.batch != batch || pushed.entries.len() != receipts.len() {
             return Err(SessionError::OutOfTurn("receipts for another push"));
         }
         let refused = store.take_receipts(&pushed.entries, receipts, now_ms)?;
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));
         }
-        let feeds = pushed.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len()));
-        for (feed, receipt) in feeds.zip(receipts) {
+        for (feed, receipt) in pushed.feeds.into_iter().zip(receipts) {
             match receipt {
                 Receipt::Accepted(seq) | Receipt::Duplicate { seq, .. } => {
                     let owed = self.owed.entry(feed).or_default();
                     *owed = (*owed).max(*seq);
                 }
+                // The next exchange pushes it again.
+                Receipt::Retry(why) if why.code == RETRY_AFTER_HELLO => {}
                 // Pushing it again at once would ask a server in trouble as fast as the network allows; the pause
                 // between two connections is the right one.
-                Receipt::Retry(why) if why.code == RETRY_AFTER_HELLO => {}
                 Receipt::Retry(why) => {
                     let message = why.message.clone();
                     let goodbye = Goodbye { reason: Reason::Unavailable, message, retry_after_ms: RETRY_AFTER_MS };
@@ -295,9 +305,11 @@ impl DeviceSession {
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<bool, SessionError> {
         let Some(batch) = store.next_batch(self.pushed, limits::PUSH_ENTRIES, max_bytes)? else { return Ok(false) };
-        send(&Frame::Push { batch: self.next_batch, feeds: batch.feeds.clone() }, effects)?;
+        let feeds = batch.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len())).collect();
+        let in_flight = InFlight { batch: self.next_batch, entries: batch.entries, feeds };
+        send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
         self.pushed = batch.last;
-        self.in_flight.push_back((self.next_batch, batch));
+        self.in_flight.push_back(in_flight);
         self.next_batch += 1;
         Ok(true)
     }

@@ -291,11 +291,6 @@ impl ServerSession {
         !matches!(self.phase, Phase::Live) || self.feeds.values().any(|feed| feed.sent < feed.head)
     }
 
-    /// The feeds of this session, once it is live.
-    pub fn feeds(&self) -> impl Iterator<Item = FeedId> + '_ {
-        self.feeds.keys().copied()
-    }
-
     fn message(&mut self, bytes: &[u8], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
         let Some(frame) = wire::decode(bytes).map_err(|error| bad_frame(&error))? else { return Ok(()) };
         match (frame, std::mem::replace(&mut self.phase, Phase::Closed)) {

@@ -109,24 +109,27 @@ pub(super) fn insert(
     Ok(conn.last_insert_rowid())
 }
 
-/// The server has the entry under this number and id.
-pub(super) fn accept(conn: &Connection, n: i64, seq: u64, id: EntryId) -> Result<(), StoreError> {
+/// The server has the entry under this number, and under the id that it has here.
+pub(super) fn accept(conn: &Connection, n: i64, seq: u64) -> Result<(), StoreError> {
     // Only the first news of it moves the actor's tip; later echoes come in the order of feeds, not of acceptance.
     conn.prepare_cached(
-        "UPDATE writers SET last_accepted = ?2 WHERE actor = (SELECT actor FROM outbox WHERE n = ?1 AND state <> ?3)",
+        "UPDATE writers SET last_accepted = o.entry_id FROM outbox o
+         WHERE o.n = ?1 AND o.state <> ?2 AND writers.actor = o.actor",
     )?
-    .execute((n, id.as_bytes(), ACCEPTED))?;
-    conn.prepare_cached("UPDATE entries SET seq = ?2, entry_id = ?3 WHERE n = ?1")?.execute((
-        n,
-        seq as i64,
-        id.as_bytes(),
-    ))?;
-    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3, entry_id = ?4 WHERE n = ?1")?.execute((
-        n,
-        ACCEPTED,
-        seq as i64,
-        id.as_bytes(),
-    ))?;
+    .execute((n, ACCEPTED))?;
+    conn.prepare_cached("UPDATE entries SET seq = ?2 WHERE n = ?1")?.execute((n, seq as i64))?;
+    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3 WHERE n = ?1")?.execute((n, ACCEPTED, seq as i64))?;
+    Ok(())
+}
+
+/// The server has the entry under this id: the one that was accepted first counts.
+pub(super) fn rename(conn: &Connection, n: i64, id: EntryId) -> Result<(), StoreError> {
+    for table in [
+        "UPDATE entries SET entry_id = ?2 WHERE n = ?1 AND entry_id <> ?2",
+        "UPDATE outbox SET entry_id = ?2 WHERE n = ?1 AND entry_id <> ?2",
+    ] {
+        conn.prepare_cached(table)?.execute((n, id.as_bytes()))?;
+    }
     Ok(())
 }
 
@@ -182,8 +185,11 @@ impl Store {
         let mut refused = 0;
         for (&n, receipt) in entries.iter().zip(receipts) {
             match receipt {
-                Receipt::Accepted(seq) => accept(&tx, n, *seq, entry_id(&tx, n)?)?,
-                Receipt::Duplicate { seq, entry_id } => accept(&tx, n, *seq, *entry_id)?,
+                Receipt::Accepted(seq) => accept(&tx, n, *seq)?,
+                Receipt::Duplicate { seq, entry_id } => {
+                    rename(&tx, n, *entry_id)?;
+                    accept(&tx, n, *seq)?;
+                }
                 Receipt::Rejected(why) => {
                     refuse(&tx, n, why, now_ms)?;
                     refused += 1;
@@ -194,11 +200,6 @@ impl Store {
         tx.commit()?;
         Ok(refused)
     }
-}
-
-fn entry_id(conn: &Connection, n: i64) -> Result<EntryId, StoreError> {
-    let mut query = conn.prepare_cached("SELECT entry_id FROM entries WHERE n = ?")?;
-    Ok(EntryId(query.query_row([n], |row| row.get(0))?))
 }
 
 /// Hands a refused command back to the person, with the record as it is here, and stops its document's lane.

@@ -154,7 +154,7 @@ fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest
 fn settle_own(conn: &Connection, id: EntryId, seq: u64) -> Result<EntryId, PullError> {
     let mut query = conn.prepare_cached("SELECT n FROM outbox WHERE entry_id = ?")?;
     let n = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?.ok_or(PullError::UnknownOwn(id))?;
-    outbox::accept(conn, n, seq, id)?;
+    outbox::accept(conn, n, seq)?;
     Ok(id)
 }
 
@@ -179,7 +179,8 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
             entry.salt,
             entry.device_time,
         ))?;
-        outbox::accept(conn, n, seq, id)?;
+        outbox::rename(conn, n, id)?;
+        outbox::accept(conn, n, seq)?;
         return Ok(id);
     }
     fresh.actors.extend(change.as_ref().and_then(|change| ActorId::from_slice(change.actor_id().to_bytes())));

@@ -18,8 +18,9 @@ use crate::fanout::Live;
 mod known;
 mod rows;
 
-/// Every lookup of a group is by an index, and is planned once for the life of the connection. Planned while the tables
-/// are small it would read them whole, and go on doing so until the next ANALYZE: so such a plan is ruled out.
+/// Every lookup of a group is by an index. A plan made while the tables are small would read them whole, and one that is
+/// kept would go on doing so until the next ANALYZE: so such a plan is ruled out. The lookups are planned anew for each
+/// group nevertheless, which takes 0.8 ms of it.
 ///
 /// The timeout ends a wait for a feed that another transaction holds for long; see [`Held`].
 const BEGIN: &str =

@@ -84,6 +84,17 @@ fn exercises(sets: Vec<Sets>) -> Vec<Value> {
     exercises.into_iter().map(|exercise| json!({ "name": exercise.exercise, "sets": exercise.sets })).collect()
 }
 
+/// When something was that happened at one moment.
+#[derive(Debug, clap::Args)]
+struct At {
+    /// When it was, such as 12:30 or "yesterday 19:00" [default: now]
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+    at: Option<Moment>,
+    /// The time zone where it was [default: that of --at, else of this device]
+    #[arg(long, value_parser = when::zone)]
+    zone: Option<String>,
+}
+
 /// A meal.
 #[derive(Debug, clap::Args)]
 pub struct MealFlags {
@@ -93,12 +104,8 @@ pub struct MealFlags {
     /// A food: "Oats 80g 300kcal 10p 54c 6f" (name, weight, energy, grams of protein, carbohydrate, fat); repeat it
     #[arg(long = "item", value_name = "FOOD", value_parser = notation::food)]
     items: Vec<Value>,
-    /// When it was, such as 12:30 or "yesterday 19:00" [default: now]
-    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
-    at: Option<Moment>,
-    /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long, value_parser = when::zone)]
-    zone: Option<String>,
+    #[command(flatten)]
+    at: At,
     /// Free words
     #[arg(long)]
     note: Option<String>,
@@ -109,7 +116,7 @@ pub struct MealFlags {
 impl MealFlags {
     pub(super) fn into_fields(self) -> Result<Fields, Refusal> {
         let mut fields = Fields::of(&self.json)?;
-        fields.put_time("at", self.at, self.zone);
+        fields.put_time("at", self.at.at, self.at.zone);
         fields.put("kind", self.kind);
         fields.put("note", self.note);
         fields.put_all("items", self.items);
@@ -138,12 +145,8 @@ pub struct MoodFlags {
     /// What it has to do with; repeat it
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// When it was, such as 12:30 or "yesterday 19:00" [default: now]
-    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
-    at: Option<Moment>,
-    /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long, value_parser = when::zone)]
-    zone: Option<String>,
+    #[command(flatten)]
+    at: At,
     /// Free words
     #[arg(long)]
     note: Option<String>,
@@ -154,7 +157,7 @@ pub struct MoodFlags {
 impl MoodFlags {
     pub(super) fn into_fields(self) -> Result<Fields, Refusal> {
         let mut fields = Fields::of(&self.json)?;
-        fields.put_time("at", self.at, self.zone);
+        fields.put_time("at", self.at.at, self.at.zone);
         fields.put("valence", self.valence);
         fields.put("energy", self.energy);
         fields.put("stress", self.stress);
@@ -187,12 +190,8 @@ pub struct MeasurementFlags {
     /// Water drunk with its unit, such as 0.5l
     #[arg(long)]
     water: Option<String>,
-    /// When it was, such as 07:00 or "yesterday 22:00" [default: now]
-    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
-    at: Option<Moment>,
-    /// The time zone where it was [default: that of --at, else of this device]
-    #[arg(long, value_parser = when::zone)]
-    zone: Option<String>,
+    #[command(flatten)]
+    at: At,
     #[command(flatten)]
     json: Json,
 }
@@ -200,7 +199,7 @@ pub struct MeasurementFlags {
 impl MeasurementFlags {
     pub(super) fn into_fields(self) -> Result<Fields, Refusal> {
         let mut fields = Fields::of(&self.json)?;
-        fields.put_time("at", self.at, self.zone);
+        fields.put_time("at", self.at.at, self.at.zone);
         fields.put("weight", self.weight);
         fields.put("body_fat", self.body_fat);
         fields.put("waist", self.waist);
