@@ -99,6 +99,9 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     out.flush()?;
     let session = sync::watch(store, &mut written, &news);
     tokio::pin!(session);
+    // One for the whole loop: a signal that comes while something else is handled would be lost with its turn.
+    let stopped = tokio::signal::ctrl_c();
+    tokio::pin!(stopped);
     loop {
         tokio::select! {
             error = &mut session => return Err(error.into()),
@@ -119,7 +122,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
                 }
                 seen = version;
             }
-            stopped = tokio::signal::ctrl_c() => return stopped.map_err(Refusal::Output),
+            stopped = &mut stopped => return stopped.map_err(Refusal::Output),
         }
     }
 }
