@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 use fitme_core::id::{Epoch, FeedId};
-use fitme_core::store::{Adoption, Identity};
+use fitme_core::store::{Adoption, Identity, Tokens};
 use fitme_core::wire::FeedGranted;
 use sqlx::PgPool;
 use sync_server::account_feeds::{self, AccountFeed};
-use sync_server::auth::{self, Device};
+use sync_server::accounts::{devices, sign_ins};
+use sync_server::auth::Device;
+use sync_server::clock::Clock;
 use uuid::Uuid;
 
 /// An account with one device.
@@ -36,18 +38,20 @@ async fn person(pool: &PgPool, server: &str) -> Result<Person> {
         .execute(&mut *tx)
         .await?;
     let feeds = account_feeds::ensure_feeds(&mut tx, account).await?;
-    let new = auth::register_device(&mut tx, account, "bench").await?;
+    let device = devices::register(&mut tx, account, "bench", None).await?;
+    let device = Device { device, account };
+    let sign_in = sign_ins::begin(&mut tx, device, Clock::default().now_ms()).await?;
     tx.commit().await?;
     let identity = Identity {
         account: account.into_bytes(),
-        device: new.device.into_bytes(),
+        device: device.device.into_bytes(),
         email,
         device_name: "bench".to_owned(),
         server: server.to_owned(),
-        token: new.token,
+        tokens: Tokens { refresh: sign_in.refresh_token.text(), ..Tokens::default() },
     };
     let feeds = feeds.into_iter().map(|feed| granted(account, feed)).collect::<Result<_>>()?;
-    Ok(Person { device: Device { device: new.device, account }, adoption: Adoption { identity, feeds } })
+    Ok(Person { device, adoption: Adoption { identity, feeds } })
 }
 
 fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {

@@ -116,5 +116,6 @@ pub fn credentials(email: &str) -> Credentials {
         password: "only for measuring".to_owned(),
         device_name: "bench".to_owned(),
         device: None,
+        public_key: None,
     }
 }

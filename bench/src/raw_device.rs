@@ -9,9 +9,10 @@ use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, FeedId};
 use fitme_core::limits;
 use fitme_core::session::summary;
-use fitme_core::store::Adoption;
+use fitme_core::store::{Adoption, Tokens};
 use fitme_core::wire::{self, Cursors, FeedPush, Frame, Hello, Receipt, Want};
 use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 /// A connection that is past Welcome.
@@ -23,7 +24,8 @@ impl RawDevice {
     /// Connects a device that has nothing yet, and lets what the account has already go by.
     pub async fn connect(adoption: &Adoption, actors: &[ActorId]) -> Result<Self> {
         let identity = &adoption.identity;
-        let socket = Server::at(&identity.server)?.dial(&identity.token).await?;
+        let server = Server::at(&identity.server)?;
+        let socket = server.dial(&access_token(&server, &identity.tokens).await?).await?;
         let mut device = Self { socket };
         device.send(wire::encode(&Frame::Hello(hello(adoption, actors)))?).await?;
         let more = match device.next().await? {
@@ -75,6 +77,16 @@ impl RawDevice {
             }
         }
     }
+}
+
+/// The access token of a device; one that was made in the database itself exchanges its refresh token first.
+async fn access_token(server: &Server, tokens: &Tokens) -> Result<String> {
+    if !tokens.access.is_empty() {
+        return Ok(tokens.access.clone());
+    }
+    let grant = json!({ "grant": "refresh_token", "refresh_token": tokens.refresh });
+    let given: Value = server.post("/v1/token", &grant).await?;
+    Ok(given["access_token"].as_str().context("the server gave no access token")?.to_owned())
 }
 
 fn count_accepted(receipts: &[Receipt]) -> Result<usize> {

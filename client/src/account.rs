@@ -8,7 +8,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::ServerError;
-use crate::transport::{self, Server};
+use crate::tokens::Given;
+use crate::transport::Server;
 
 /// What a person signs up or logs in with.
 #[derive(Clone)]
@@ -21,13 +22,16 @@ pub struct Credentials {
     pub device_name: String,
     /// The device that the home was before, if it was one.
     pub device: Option<[u8; 16]>,
+    /// Public half of the home's key pair; a device without one cannot prove itself to a restored server.
+    pub public_key: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct SignedIn {
     account: Uuid,
     device: Uuid,
-    token: String,
+    #[serde(flatten)]
+    tokens: Given,
     feeds: Vec<Feed>,
 }
 
@@ -56,15 +60,9 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "password": credentials.password,
         "device_name": credentials.device_name,
         "device": credentials.device.map(Uuid::from_bytes),
+        "public_key": credentials.public_key,
     });
-    let answer = transport::http().post(server.route(path)).json(&body).send().await;
-    let answer = answer.map_err(|error| server.unreachable(root_cause(&error)))?;
-    let status = answer.status();
-    let bytes = answer.bytes().await.map_err(|error| ServerError::Broken(root_cause(&error)))?;
-    if !status.is_success() {
-        return Err(transport::refusal(status.as_u16(), &bytes));
-    }
-    let signed_in: SignedIn = serde_json::from_slice(&bytes).map_err(|error| ServerError::Answer(error.to_string()))?;
+    let signed_in: SignedIn = server.post(path, &body).await?;
     adoption(&server, credentials, signed_in)
 }
 
@@ -89,16 +87,7 @@ fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> 
             email: credentials.email.clone(),
             device_name: credentials.device_name.clone(),
             server: server.as_str().to_owned(),
-            token: signed_in.token,
+            tokens: signed_in.tokens.kept(),
         },
     })
-}
-
-/// reqwest wraps what the network said in its own words; the innermost ones are what a person can act on.
-pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

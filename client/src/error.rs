@@ -31,7 +31,10 @@ pub enum ServerError {
     /// The connection broke.
     #[error("the connection broke: {0}. Everything stays on this device and is sent later")]
     Broken(String),
-    /// The token is not valid any more.
+    /// The access token is not valid, or not any more: the next one is.
+    #[error("the server does not take what it gave this device to prove itself: try again, or use `fitme login`")]
+    AccessRefused,
+    /// The device was signed out.
     #[error("the server does not know this device any more: use `fitme login` again")]
     SignInAgain,
     /// The server refused, with its own sentence.
@@ -67,8 +70,15 @@ impl ServerError {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
             Self::Refused { code, .. } => {
-                const PASSING: [&str; 6] =
-                    ["unavailable", "overloaded", "timeout", "shutdown", "closed", "session_unavailable"];
+                const PASSING: [&str; 7] = [
+                    "unavailable",
+                    "overloaded",
+                    "timeout",
+                    "shutdown",
+                    "closed",
+                    "session_unavailable",
+                    "token_expired",
+                ];
                 PASSING.contains(&code.as_str())
             }
             _ => false,

@@ -1,6 +1,7 @@
 //! The tokio runtime around the engine: everything on a device that does input and output.
 //!
 //! - [`account`]: sign-up and login over HTTP.
+//! - [`tokens`], [`device_key`]: how the device proves itself from then on.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
@@ -10,10 +11,12 @@
 pub mod account;
 pub mod cli;
 pub mod clock;
+pub mod device_key;
 pub mod error;
 pub mod fit;
 pub mod home;
 pub mod import;
 pub mod once;
 pub mod sync;
+pub mod tokens;
 pub mod transport;

@@ -7,12 +7,13 @@ use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
 use fitme_core::store::Store;
 use futures_util::StreamExt;
+use reqwest::Response;
 
-use crate::account::root_cause;
 use crate::clock::now_ms;
 use crate::error::ServerError;
 use crate::sync::{Report, ended};
-use crate::transport::{self, Server};
+use crate::tokens;
+use crate::transport::{self, Server, root_cause};
 
 /// Exchanges of one call: a backlog larger than this is for a socket.
 const EXCHANGES: usize = 200;
@@ -32,8 +33,6 @@ pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
 
 /// One exchange; true when nothing is left on either side.
 async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, ServerError> {
-    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
-    let server = Server::at(&identity.server)?;
     let mut session = DeviceSession::once(limits::ONCE_ANSWER_BYTES as u32);
     let mut request = Vec::new();
     for effect in session.handle(store, DeviceEvent::Opened, now_ms(), &mut rand::rng())? {
@@ -42,13 +41,7 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
         }
     }
     report.bytes_out += request.len() as u64;
-    let sent = transport::http().post(server.route("/v1/sync/once")).bearer_auth(&identity.token).body(request);
-    let answer = sent.send().await.map_err(|error| server.unreachable(root_cause(&error)))?;
-    if !answer.status().is_success() {
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.unwrap_or_default();
-        return Err(transport::refusal(status, &body));
-    }
+    let answer = tokens::with_access(store, async |server, access| send(server, access, request.clone()).await).await?;
     let mut exchange = Exchange { session, synced: false };
     let mut body = answer.bytes_stream();
     let mut buffer = Vec::new();
@@ -59,6 +52,17 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
         exchange.take_frames(store, &mut buffer, report)?;
     }
     Ok(exchange.synced)
+}
+
+async fn send(server: &Server, access: &str, request: Vec<u8>) -> Result<Response, ServerError> {
+    let sent = transport::http().post(server.route("/v1/sync/once")).bearer_auth(access).body(request);
+    let answer = sent.send().await.map_err(|error| server.unreachable(root_cause(&error)))?;
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.unwrap_or_default();
+    Err(transport::refusal(status, &body))
 }
 
 struct Exchange {

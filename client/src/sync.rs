@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
-use fitme_core::store::{Applied, Identity, Store};
-use fitme_core::wire::{self, Goodbye, Reason};
+use fitme_core::store::{Applied, Store, Tokens};
+use fitme_core::wire::{self, Frame, Goodbye, Reason, Token};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use rand::Rng;
@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::clock::now_ms;
 use crate::error::ServerError;
-use crate::transport::{Server, Socket};
+use crate::tokens;
+use crate::transport::Socket;
 
 /// Without any message for so long the server is taken for gone; it pings more often than that.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -26,6 +27,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const OUTGOING: usize = limits::PUSHES_IN_FLIGHT + 12;
 /// How long the goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait after the next access token could not be had.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
+/// Longest that a session waits before it asks for the next access token, whatever the device's clock says.
+const LONGEST_WAIT_MS: i64 = 60 * 60 * 1_000;
 /// First wait before a reconnect; doubled each time, with jitter.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait before a reconnect.
@@ -76,7 +81,11 @@ pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
     let mut connection = Connection::open(store).await?;
     connection.event(store, DeviceEvent::Opened).await?;
     while !connection.synced {
-        connection.receive(store).await?;
+        let renewal = tokio::time::sleep_until(connection.renew_at);
+        tokio::select! {
+            message = connection.next() => connection.take(store, message?).await?,
+            () = renewal => connection.renew(store).await?,
+        }
     }
     connection.close().await;
     Ok(Report { took: started.elapsed(), ..connection.report })
@@ -116,6 +125,7 @@ async fn live(
     connection.event(store, DeviceEvent::Opened).await?;
     tell(news, News::Connected);
     loop {
+        let renewal = tokio::time::sleep_until(connection.renew_at);
         tokio::select! {
             message = connection.next() => {
                 let message = message?;
@@ -126,6 +136,7 @@ async fn live(
                 }
             }
             Some(()) = written.recv() => connection.event(store, DeviceEvent::Written).await?,
+            () = renewal => connection.renew(store).await?,
         }
     }
 }
@@ -139,21 +150,36 @@ struct Connection {
     report: Report,
     synced: bool,
     news: Option<mpsc::Sender<News>>,
+    /// When to go on under the next access token.
+    renew_at: tokio::time::Instant,
 }
 
 impl Connection {
-    async fn open(store: &Store) -> Result<Self, ServerError> {
-        let Identity { server, token, .. } = store.identity()?.ok_or(ServerError::NoAccount)?;
-        let (sink, incoming) = Server::at(&server)?.dial(&token).await?.split();
+    async fn open(store: &mut Store) -> Result<Self, ServerError> {
+        let socket = tokens::with_access(store, async |server, access| server.dial(access).await).await?;
+        let (sink, incoming) = socket.split();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let writer = tokio::spawn(write(sink, messages));
         let (session, report) = (DeviceSession::new(), Report::default());
-        Ok(Self { incoming, outgoing, writer, session, report, synced: false, news: None })
+        let renew_at = instant_of(&store.tokens()?);
+        Ok(Self { incoming, outgoing, writer, session, report, synced: false, news: None, renew_at })
     }
 
-    async fn receive(&mut self, store: &mut Store) -> Result<(), ServerError> {
-        let message = self.next().await?;
-        self.take(store, message).await
+    /// Goes on under the next access token, so that the server does not end the session with the old one. The old one lives
+    /// for a while yet: a network that fails now is no reason to stop.
+    async fn renew(&mut self, store: &mut Store) -> Result<(), ServerError> {
+        let old = store.tokens()?.access;
+        match tokens::renew(store, &old).await {
+            Ok(access) => {
+                self.renew_at = instant_of(&store.tokens()?);
+                self.send(wire::encode(&Frame::Renew(Token(access)))?)
+            }
+            Err(error) if error.is_passing() => {
+                self.renew_at = tokio::time::Instant::now() + RENEW_AGAIN;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn next(&mut self) -> Result<Message, ServerError> {
@@ -188,13 +214,7 @@ impl Connection {
 
     async fn perform(&mut self, effect: DeviceEffect) -> Result<(), ServerError> {
         match effect {
-            DeviceEffect::Send(bytes) => {
-                self.report.bytes_out += bytes.len() as u64;
-                self.report.messages += 1;
-                // The queue is never full: the session has a bound on what it sends without an answer.
-                let queued = self.outgoing.try_send(Message::Binary(bytes.into()));
-                return queued.map_err(|_| ServerError::Broken("the server takes nothing any more".to_owned()));
-            }
+            DeviceEffect::Send(bytes) => return self.send(bytes),
             DeviceEffect::Applied(applied) => {
                 self.report.received += applied.entries;
                 self.report.changed_records += applied.documents.len();
@@ -211,6 +231,14 @@ impl Connection {
             DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
         }
         Ok(())
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Result<(), ServerError> {
+        self.report.bytes_out += bytes.len() as u64;
+        self.report.messages += 1;
+        // The queue is never full: the session has a bound on what it sends without an answer.
+        let queued = self.outgoing.try_send(Message::Binary(bytes.into()));
+        queued.map_err(|_| ServerError::Broken("the server takes nothing any more".to_owned()))
     }
 
     fn tell(&self, news: News) {
@@ -239,6 +267,12 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut messages: mpsc::Receive
             return;
         }
     }
+}
+
+/// When it is time for the next tokens, by the clock that waits.
+fn instant_of(tokens: &Tokens) -> tokio::time::Instant {
+    let left = tokens.renew_at.saturating_sub(now_ms()).clamp(0, LONGEST_WAIT_MS);
+    tokio::time::Instant::now() + Duration::from_millis(left.unsigned_abs())
 }
 
 fn tell(observers: &mpsc::Sender<News>, news: News) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fitme_core::limits;
 use reqwest::Url;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
@@ -63,7 +65,7 @@ impl Server {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme).map_err(|()| self.unreachable("the address has no WebSocket form"))?;
         let mut request = url.as_str().into_client_request().map_err(|error| self.unreachable(error))?;
-        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ServerError::SignInAgain)?;
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ServerError::AccessRefused)?;
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
         let config = WebSocketConfig::default()
             .max_message_size(Some(limits::FRAME_BYTES))
@@ -77,6 +79,21 @@ impl Server {
             Ok(Err(error)) => Err(self.unreachable(error)),
             Err(_) => Err(self.unreachable("no answer in time")),
         }
+    }
+
+    /// Posts JSON, and reads the JSON that comes back.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or refuses.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ServerError> {
+        let answer = http().post(self.route(path)).json(body).send().await;
+        let answer = answer.map_err(|error| self.unreachable(root_cause(&error)))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(|error| ServerError::Broken(root_cause(&error)))?;
+        if !status.is_success() {
+            return Err(refusal(status.as_u16(), &bytes));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| ServerError::Answer(error.to_string()))
     }
 
     /// Why there is no connection.
@@ -101,10 +118,11 @@ pub fn http() -> &'static reqwest::Client {
 
 /// The server's own words for an HTTP status that is no success.
 pub fn refusal(status: u16, body: &[u8]) -> ServerError {
-    let envelope: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| envelope["error"][key].as_str().map(str::to_owned);
     match (status, text("code"), text("message")) {
-        (401, Some(code), _) if code == "unauthenticated" => ServerError::SignInAgain,
+        (401, Some(code), _) if code == "unauthenticated" => ServerError::AccessRefused,
+        (401, Some(code), _) if code == "signed_out" => ServerError::SignInAgain,
         (_, Some(code), Some(message)) => ServerError::Refused { code, message, retry_after: Duration::ZERO },
         _ => ServerError::Answer(format!("HTTP status {status}")),
     }
@@ -120,4 +138,13 @@ fn is_loopback(url: &Url) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     })
+}
+
+/// reqwest wraps what the network said in its own words; the innermost ones are what a person can act on.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }

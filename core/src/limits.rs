@@ -39,6 +39,8 @@ pub const ENTRIES_PAGE: usize = 2_000;
 pub const FEEDS: usize = 10_000;
 /// Actors a device names in `Hello`: app, extensions, background processes.
 pub const ACTORS: usize = 16;
+/// A token in `Renew`.
+pub const TOKEN_BYTES: usize = 1_024;
 /// One-shot exchange: bytes of the request's push.
 pub const ONCE_PUSH_BYTES: usize = 256 << 10;
 /// One-shot exchange: bytes of the answer, unless the request asks for less.

@@ -6,6 +6,7 @@
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
+//! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
 
 use std::path::{Path, PathBuf};
@@ -24,12 +25,14 @@ mod documents;
 mod outbox;
 mod pull;
 mod query;
+mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
+pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
 use documents::OpenDocuments;
@@ -193,6 +196,12 @@ impl Store {
         use rusqlite::OptionalExtension;
         let mut query = self.conn.prepare_cached("SELECT value FROM meta WHERE key = ?")?;
         Ok(query.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// A text of `meta`; empty while the key is absent.
+    fn text(&self, key: &str) -> Result<String, StoreError> {
+        let bytes = self.meta::<Vec<u8>>(key)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

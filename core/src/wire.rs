@@ -25,7 +25,7 @@ pub use fitme_proto::v1::{EntryKind, Want};
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -81,8 +81,19 @@ pub enum Frame {
     Entries(Vec<FeedPage>),
     FeedGranted(FeedGranted),
     Credit { bytes: u64 },
+    Renew(Token),
     Goodbye(Goodbye),
     More(bool),
+}
+
+/// An access token. It must not reach a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(hidden)")
+    }
 }
 
 /// First frame of a device.
@@ -314,6 +325,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             epoch: granted.epoch.0.to_vec().into(),
         }),
         Frame::Credit { bytes } => Body::Credit(proto::Credit { bytes: *bytes }),
+        Frame::Renew(Token(token)) => Body::Renew(proto::Renew { token: token.clone() }),
         Frame::Goodbye(goodbye) => Body::Goodbye(proto::Goodbye {
             reason: goodbye.reason.into(),
             message: goodbye.message.clone(),
@@ -349,6 +361,10 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
             scope: granted.scope,
         }),
         Body::Credit(credit) => Frame::Credit { bytes: credit.bytes },
+        Body::Renew(renew) => {
+            at_most("bytes of a token", renew.token.len(), limits::TOKEN_BYTES)?;
+            Frame::Renew(Token(renew.token))
+        }
         Body::Goodbye(goodbye) => Frame::Goodbye(Goodbye {
             reason: goodbye.reason(),
             retry_after_ms: goodbye.retry_after_ms,

@@ -1,4 +1,4 @@
-//! Sign-up and login: each registers the asking device and hands it a token and the account's feeds.
+//! Sign-up and login: each registers the asking device, signs it in, and hands it its tokens and the account's feeds.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,21 +9,29 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
-use crate::auth::{register_device, renew_device};
+use crate::auth::Device;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::state::AppState;
 
 mod credentials;
+pub mod device_key;
+pub mod devices;
+pub mod refresh_token;
+pub mod sign_ins;
+pub mod tokens;
 
-pub use credentials::Credentials;
+use credentials::Credentials;
+use device_key::parse_public_key;
+use devices::PublicKey;
+use tokens::Tokens;
 
 /// Constraint that keeps an address from having two accounts.
 const ONE_ACCOUNT_AN_EMAIL: &str = "accounts_email";
 
 /// The routes of this file.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/v1/signup", post(sign_up)).route("/v1/login", post(log_in))
+    Router::new().route("/v1/signup", post(sign_up)).route("/v1/login", post(log_in)).merge(tokens::routes())
 }
 
 /// What a device needs to begin.
@@ -31,8 +39,8 @@ pub fn routes() -> Router<AppState> {
 pub struct SignedIn {
     account: Uuid,
     device: Uuid,
-    token: String,
-    token_expires_at_ms: i64,
+    #[serde(flatten)]
+    tokens: Tokens,
     installation: String,
     feeds: Vec<AccountFeed>,
 }
@@ -41,11 +49,12 @@ async fn sign_up(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
-    let Credentials { email, password, device_name, .. } = credentials.checked_for_sign_up()?;
+    let Credentials { email, password, device_name, public_key, .. } = credentials.checked_for_sign_up()?;
+    let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
     let account = insert_account(&mut tx, &email, &hash).await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name, None).await?;
+    let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "account created");
     Ok((StatusCode::CREATED, Json(signed_in)))
@@ -55,7 +64,8 @@ async fn log_in(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name, device } = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, device, public_key } = credentials.checked_for_login()?;
+    let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
     let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
         .fetch_optional(&state.pool)
         .await?;
@@ -63,7 +73,7 @@ async fn log_in(
     let fits = state.passwords.fits(password, hash).await?;
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name, device).await?;
+    let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "device logged in");
     Ok(Json(signed_in))
@@ -86,29 +96,39 @@ async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str)
     Ok(account)
 }
 
-/// Registers the device and collects what it needs to begin.
+/// The device that asks.
+struct Asking<'a> {
+    name: &'a str,
+    /// The device that its home was before, if it was one.
+    known: Option<Uuid>,
+    public_key: Option<PublicKey>,
+}
+
+fn read_key(text: Option<String>) -> Result<Option<PublicKey>, Refusal> {
+    let key = text.map(|text| parse_public_key(&text));
+    let wrong =
+        || ApiError::BadRequest.because("public_key must be the 32 bytes of an Ed25519 key as base64 for URLs.");
+    key.map(|key| key.ok_or_else(wrong)).transpose()
+}
+
+/// Registers the device, or takes it back, signs it in and collects what it needs to begin.
 async fn admit(
     db: &mut PgConnection,
     state: &AppState,
     account: Uuid,
-    name: &str,
-    known: Option<Uuid>,
-) -> Result<SignedIn, sqlx::Error> {
+    asking: &Asking<'_>,
+) -> Result<SignedIn, Refusal> {
     let feeds = ensure_feeds(db, account).await?;
-    let renewed = match known {
-        Some(device) => renew_device(db, account, device, name).await?,
-        None => None,
+    let key = asking.public_key.as_ref();
+    let known = match asking.known {
+        Some(device) if devices::take_back(db, account, device, asking.name, key).await? => Some(device),
+        _ => None,
     };
-    let new = match renewed {
+    let device = match known {
         Some(device) => device,
-        None => register_device(db, account, name).await?,
+        None => devices::register(db, account, asking.name, key).await?,
     };
-    Ok(SignedIn {
-        account,
-        device: new.device,
-        token: new.token,
-        token_expires_at_ms: new.expires_at_ms,
-        installation: state.installation.hex(),
-        feeds,
-    })
+    let sign_in = sign_ins::begin(db, Device { device, account }, state.clock.now_ms()).await?;
+    let installation = state.installation.hex();
+    Ok(SignedIn { account, device, tokens: Tokens::of(state, &sign_in)?, installation, feeds })
 }

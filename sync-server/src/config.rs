@@ -39,6 +39,10 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes any free port.
     #[arg(long, env = "FITME_LISTEN", value_name = "ADDRESS:PORT", default_value = DEFAULT_LISTEN)]
     pub listen: String,
+    /// File of the master key, which seals the secrets in the database; the same one for all servers of a database.
+    /// Without it the first start makes one in the data folder.
+    #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
+    pub master_key: Option<PathBuf>,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fitme_core::id::FeedId;
 use fitme_core::limits;
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
-use fitme_core::wire::FeedPush;
+use fitme_core::wire::{FeedPush, Token};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use crate::fanout::Fanout;
 use crate::feeds;
 use crate::hints::Hints;
 use crate::ingest::Ingest;
+use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
@@ -30,6 +31,8 @@ pub struct Engine {
     pub ingest: Ingest,
     /// Hands out what was accepted.
     pub fanout: Fanout,
+    /// The sign-ins that are connected, so that they can be ended.
+    pub live: LiveSignIns,
     hints: Hints,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
@@ -43,6 +46,8 @@ pub enum Performed {
     Close(Vec<u8>),
     /// An answer for the session.
     Event(ServerEvent<'static>),
+    /// A token under which the connection wants to go on.
+    Renew(Token),
     /// Work that goes on beside the session.
     Ingest {
         /// The device's number for it.
@@ -57,7 +62,8 @@ impl Engine {
     #[must_use]
     pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
         let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
-        hints.start(&pool, &fanout, shutdown);
+        let live_sign_ins = LiveSignIns::default();
+        hints.start(&pool, &fanout, &live_sign_ins, shutdown);
         let merged = fanout.clone();
         let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, move |feed, seq| merged.merged(feed, seq));
         let (live, told) = (fanout.clone(), hints.clone());
@@ -66,7 +72,7 @@ impl Engine {
             told.head(committed.feed, committed.last_seq());
             news.notify_one();
         });
-        Self { pool, ingest, fanout, hints, _workers: Arc::new(workers) }
+        Self { pool, ingest, fanout, live: live_sign_ins, hints, _workers: Arc::new(workers) }
     }
 
     /// Performs one effect of a session of `device`.
@@ -77,6 +83,7 @@ impl Engine {
         Ok(match effect {
             ServerEffect::Send(message) => Performed::Send(message),
             ServerEffect::Close(message) => Performed::Close(message),
+            ServerEffect::Renew(token) => Performed::Renew(token),
             ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
             ServerEffect::LoadAccount { cursors, actors } => {
                 let account = feeds::load_account(&self.pool, device.account, &cursors, &actors).await?;

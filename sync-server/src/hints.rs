@@ -1,4 +1,4 @@
-//! What the nodes of one database tell each other: "feed f is at n". A hint may come late, twice or never, since a
+//! What the nodes of one database tell each other: "feed f is at n", "sign-in s was ended". A hint may come late, twice or never, since a
 //! session that hears of a higher head reads the entries from Postgres; the poll finds what hints missed.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::accounts::sign_ins;
 use crate::fanout::Fanout;
 use crate::feeds;
 use crate::ingest::TRANSACTION_TIMEOUT;
+use crate::live_sign_ins::LiveSignIns;
 
 /// The channel on which nodes notify.
 const CHANNEL: &str = "feed_heads";
@@ -57,14 +59,15 @@ impl Hints {
     }
 
     /// Starts sending, listening and polling until `shutdown`.
-    pub fn start(&self, pool: &PgPool, fanout: &Fanout, shutdown: &CancellationToken) {
+    pub fn start(&self, pool: &PgPool, fanout: &Fanout, live: &LiveSignIns, shutdown: &CancellationToken) {
         let node = Uuid::now_v7();
         let options = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BLIND_AT_MOST);
+        let ears = Ears { fanout: fanout.clone(), live: live.clone() };
         let pool = &options.connect_lazy_with(pool.connect_options().as_ref().clone());
         for task in [
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(send(self.shared.clone(), pool.clone(), node))),
-            tokio::spawn(shutdown.clone().run_until_cancelled_owned(listen(pool.clone(), fanout.clone(), node))),
-            tokio::spawn(shutdown.clone().run_until_cancelled_owned(poll(pool.clone(), fanout.clone()))),
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(listen(pool.clone(), ears.clone(), node))),
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(poll(pool.clone(), ears.clone()))),
         ] {
             drop(task);
         }
@@ -86,41 +89,56 @@ async fn send(shared: Arc<Shared>, pool: PgPool, node: Uuid) {
     }
 }
 
-async fn listen(pool: PgPool, fanout: Fanout, node: Uuid) {
+/// Those on this node who hear what others say.
+#[derive(Debug, Clone)]
+struct Ears {
+    fanout: Fanout,
+    live: LiveSignIns,
+}
+
+async fn listen(pool: PgPool, ears: Ears, node: Uuid) {
     loop {
-        if let Err(error) = listen_until_lost(&pool, &fanout, node).await {
+        if let Err(error) = listen_until_lost(&pool, &ears, node).await {
             tracing::warn!(%error, "lost the connection on which other nodes' hints come; the poll goes on");
         }
         tokio::time::sleep(LISTEN_AGAIN).await;
     }
 }
 
-async fn listen_until_lost(pool: &PgPool, fanout: &Fanout, node: Uuid) -> Result<(), sqlx::Error> {
+async fn listen_until_lost(pool: &PgPool, ears: &Ears, node: Uuid) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, sign_ins::ENDED_CHANNEL]).await?;
     loop {
         let hint = listener.recv().await?;
+        if hint.channel() == sign_ins::ENDED_CHANNEL {
+            hint.payload().parse().into_iter().for_each(|sign_in| ears.live.end(sign_in));
+            continue;
+        }
         let Some((from, heads)) = hint.payload().split_once(' ') else { continue };
         if from == node.to_string() {
             continue;
         }
         for (feed, head) in heads.split(',').filter_map(|part| part.split_once(':')) {
             if let (Ok(feed), Ok(head)) = (feed.parse(), head.parse()) {
-                fanout.head(FeedId(feed), head);
+                ears.fanout.head(FeedId(feed), head);
             }
         }
     }
 }
 
-/// One query a node, not one a session.
-async fn poll(pool: PgPool, fanout: Fanout) {
+/// Two queries a node, none a session.
+async fn poll(pool: PgPool, Ears { fanout, live }: Ears) {
     let mut tick = tokio::time::interval(POLL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = Instant::now();
     let mut seen = BTreeMap::new();
     loop {
         tick.tick().await;
-        let looked = feeds::changed_since(&pool, POLL_WINDOW + answered.elapsed());
+        let window = POLL_WINDOW + answered.elapsed();
+        let looked = async {
+            sign_ins::ended_since(&pool, window).await?.into_iter().for_each(|sign_in| live.end(sign_in));
+            feeds::changed_since(&pool, window).await
+        };
         match tokio::time::timeout(BLIND_AT_MOST, looked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(changed) => {
                 answered = Instant::now();

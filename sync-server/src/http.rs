@@ -22,7 +22,7 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::auth::authenticate;
+use crate::auth::{authenticate, signing_keys};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
 use crate::{accounts, health, once, ws};
@@ -43,6 +43,7 @@ fn routes() -> Router<AppState> {
     Router::new()
         .merge(health::routes())
         .merge(accounts::routes())
+        .merge(signing_keys::routes())
         .route("/v1/sync", any(ws::sync))
         .route("/v1/sync/once", post(once::sync_once).layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }

@@ -69,6 +69,8 @@ impl Exchange {
                     self.closed = true;
                 }
                 Performed::Event(event) => effects.extend(self.session.handle(event)),
+                // An exchange has one token from its first byte to its last.
+                Performed::Renew(_) => {}
                 Performed::Ingest { batch, feeds } => {
                     let settled = self.engine.settle(self.device, batch, feeds).await;
                     effects.extend(self.session.handle(ServerEvent::Settled(settled)));

@@ -10,9 +10,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::signing_keys::SigningKeysError;
+use crate::clock::Clock;
 use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
 use crate::db::{self, DatabaseError, Installation, Standing};
 use crate::http::router;
+use crate::master_key::{MasterKey, MasterKeyError};
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
 use crate::state::AppState;
 
@@ -36,6 +39,12 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// No master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// No keys for access tokens.
+    #[error(transparent)]
+    SigningKeys(#[from] SigningKeysError),
     /// Its address is none.
     #[error(transparent)]
     BadDatabaseUrl(#[from] BadDatabaseUrl),
@@ -62,8 +71,9 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
     let listener = TcpListener::bind(&args.listen)
         .await
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
+    let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, shutdown).await;
+    let served = answer(listener, &database.pool, master, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -77,7 +87,12 @@ pub async fn migrate(args: &DatabaseArgs) -> Result<(), ServeError> {
     database.close().await
 }
 
-async fn answer(listener: TcpListener, pool: &PgPool, shutdown: CancellationToken) -> Result<(), ServeError> {
+async fn answer(
+    listener: TcpListener,
+    pool: &PgPool,
+    master: MasterKey,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
     let (installation, standing) = Installation::establish(pool).await?;
     match standing {
         Standing::New => tracing::info!(installation = installation.hex(), "new installation"),
@@ -87,13 +102,21 @@ async fn answer(listener: TcpListener, pool: &PgPool, shutdown: CancellationToke
             "the database is a copy or was restored: devices are told to compare everything with it"
         ),
     }
-    let state = AppState::new(pool.clone(), installation, shutdown.clone());
-    let address = listener.local_addr()?;
+    let state = AppState::new(pool.clone(), installation, master, Clock::default(), shutdown).await?;
+    announce(&format!("listening on http://{}", listener.local_addr()?))?;
+    Ok(listen(listener, state).await?)
+}
+
+/// Answers on this address until the state's `shutdown`.
+///
+/// # Errors
+/// When the operating system ends it.
+pub async fn listen(listener: TcpListener, state: AppState) -> std::io::Result<()> {
+    let shutdown = state.shutdown.clone();
     // Small messages must not wait for an acknowledgement of the one before.
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    announce(&format!("listening on http://{address}"))?;
     let server = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = server.into_future() => ended?,

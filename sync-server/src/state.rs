@@ -5,8 +5,13 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::device_key::Challenges;
+use crate::auth::access_token::AccessTokens;
+use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
+use crate::clock::Clock;
 use crate::db::Installation;
 use crate::engine::Engine;
+use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
 
 /// Longest a request may take to its answer; WebSockets are answered at once and live on.
@@ -23,6 +28,12 @@ pub struct AppState {
     pub installation: Installation,
     /// Runs the sync sessions.
     pub engine: Engine,
+    /// What time it is.
+    pub clock: Clock,
+    /// Makes and reads access tokens.
+    pub tokens: AccessTokens,
+    /// What devices sign to prove themselves.
+    pub challenges: Challenges,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     /// Cancelled when the server ends: long-lived connections say goodbye then.
@@ -48,9 +59,28 @@ impl Default for Limits {
 
 impl AppState {
     /// The state of a server on this database.
-    #[must_use]
-    pub fn new(pool: PgPool, installation: Installation, shutdown: CancellationToken) -> Self {
-        let engine = Engine::start(pool.clone(), &shutdown);
-        Self { pool, installation, engine, passwords: Passwords::default(), shutdown, limits: Limits::default() }
+    ///
+    /// # Errors
+    /// When the keys that sign access tokens cannot be had.
+    pub async fn new(
+        pool: PgPool,
+        installation: Installation,
+        master: MasterKey,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> Result<Self, SigningKeysError> {
+        let keys = SigningKeys::open(pool.clone(), master.clone(), clock.clone()).await?;
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(keys.clone().keep_fresh()));
+        Ok(Self {
+            engine: Engine::start(pool.clone(), &shutdown),
+            tokens: AccessTokens::new(keys, clock.clone()),
+            challenges: Challenges::new(&master),
+            passwords: Passwords::default(),
+            limits: Limits::default(),
+            pool,
+            installation,
+            clock,
+            shutdown,
+        })
     }
 }

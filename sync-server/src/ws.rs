@@ -9,15 +9,17 @@ use axum::response::Response;
 use fitme_core::id::ActorId;
 use fitme_core::limits;
 use fitme_core::session::{LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
-use fitme_core::wire::{self, Cursors, Frame, Goodbye, Reason};
+use fitme_core::wire::{self, Cursors, Frame, Goodbye, Reason, Token};
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
-use crate::auth::Device;
+use crate::auth::{Access, Device, access_by};
 use crate::engine::{Engine, Performed};
+use crate::error::ApiError;
 use crate::fanout::Subscription;
+use crate::live_sign_ins::Presence;
 use crate::state::AppState;
 
 /// A connection's read buffer. Ten thousand idle connections pay for it; a frame that is larger grows it.
@@ -38,7 +40,8 @@ const PING_EVERY: Duration = Duration::from_secs(45);
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// Upgrades to a WebSocket and runs the session until one side goes.
-pub async fn sync(State(state): State<AppState>, device: Device, upgrade: WebSocketUpgrade) -> Response {
+pub async fn sync(State(state): State<AppState>, access: Access, upgrade: WebSocketUpgrade) -> Response {
+    let device = access.device;
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -46,7 +49,7 @@ pub async fn sync(State(state): State<AppState>, device: Device, upgrade: WebSoc
         .max_message_size(limits::FRAME_BYTES)
         .max_frame_size(limits::FRAME_BYTES)
         .on_upgrade(move |socket| async move {
-            let connection = Connection::new(&state, device, socket);
+            let connection = Connection::new(&state, access, socket);
             tracing::debug!(device = %device.device, "a device connected");
             let end = connection.run(&state).await;
             tracing::debug!(device = %device.device, ?end, "a device left");
@@ -66,6 +69,10 @@ enum End {
     Unavailable,
     /// The server stops.
     Shutdown,
+    /// The access token ended and was not renewed.
+    Expired,
+    /// The device's sign-in was ended.
+    SignedOut,
     /// No sign of life.
     Silent,
 }
@@ -73,6 +80,10 @@ enum End {
 struct Connection {
     engine: Engine,
     device: Device,
+    /// Hears when the device's sign-in is ended.
+    presence: Presence,
+    /// When the access token ends.
+    expires: Instant,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     session: ServerSession,
@@ -88,11 +99,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(state: &AppState, device: Device, socket: WebSocket) -> Self {
+    fn new(state: &AppState, access: Access, socket: WebSocket) -> Self {
         let (sink, stream) = socket.split();
         Self {
             engine: state.engine.clone(),
-            device,
+            device: access.device,
+            presence: state.engine.live.enter(access.sign_in),
+            expires: end_of(&access, state),
             sink,
             stream,
             session: ServerSession::new(Mode::Socket),
@@ -116,10 +129,13 @@ impl Connection {
             End::Unavailable => {
                 Some((Reason::Unavailable, "the server's database is away; nothing is lost, try again"))
             }
+            End::Expired => Some((Reason::TokenExpired, "the access token has ended; get the next one and reconnect")),
+            End::SignedOut => Some((Reason::SignInAgain, "this device was signed out; log in again")),
             End::Stuck | End::Silent | End::Gone | End::Closed => None,
         };
         if let Some((reason, message)) = farewell {
-            let goodbye = Goodbye { reason, message: message.to_owned(), retry_after_ms: RETRY_AFTER_MS };
+            let retry_after_ms = if reason == Reason::SignInAgain { 0 } else { RETRY_AFTER_MS };
+            let goodbye = Goodbye { reason, message: message.to_owned(), retry_after_ms };
             self.outgoing
                 .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| Message::Binary(bytes.into())));
         }
@@ -144,7 +160,7 @@ impl Connection {
         loop {
             while self.outgoing.len() < OUTGOING && !self.closing {
                 let Some(effect) = self.effects.pop_front() else { break };
-                self.perform(effect).await?;
+                self.perform(state, effect).await?;
             }
             if !self.outgoing.is_empty() {
                 self.sending_since.get_or_insert_with(Instant::now);
@@ -167,6 +183,8 @@ impl Connection {
                 () = self.news.arrived() => self.take_news()?,
                 message = self.stream.next() => self.receive(message)?,
                 _ = ping.tick() => self.ping()?,
+                () = tokio::time::sleep_until(self.expires) => return Err(End::Expired),
+                () = self.presence.ended() => return Err(End::SignedOut),
                 () = state.shutdown.cancelled() => return Err(End::Shutdown),
             }
         }
@@ -213,7 +231,7 @@ impl Connection {
         self.effects.extend(self.session.handle(event));
     }
 
-    async fn perform(&mut self, effect: ServerEffect) -> Result<(), End> {
+    async fn perform(&mut self, state: &AppState, effect: ServerEffect) -> Result<(), End> {
         let performed = match effect {
             ServerEffect::LoadAccount { cursors, actors } => self.load_account(&cursors, &actors).await,
             effect => self.engine.perform(self.device, effect).await,
@@ -225,12 +243,30 @@ impl Connection {
                 self.closing = true;
             }
             Performed::Event(event) => self.handle(event),
+            Performed::Renew(Token(token)) => self.renew(state, &token).await?,
             Performed::Ingest { batch, feeds } => {
                 let (engine, device) = (self.engine.clone(), self.device);
                 self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds).await }));
             }
         }
         Ok(())
+    }
+
+    /// Goes on under another token of the same device, until that one ends.
+    async fn renew(&mut self, state: &AppState, token: &str) -> Result<(), End> {
+        match access_by(state, token).await {
+            Ok(access) if access.device == self.device => {
+                self.presence = self.engine.live.enter(access.sign_in);
+                self.expires = end_of(&access, state);
+                Ok(())
+            }
+            Ok(_) => Err(End::Expired),
+            Err(refusal) => Err(match refusal.error {
+                ApiError::Unauthenticated => End::Expired,
+                ApiError::SignedOut => End::SignedOut,
+                _ => End::Unavailable,
+            }),
+        }
     }
 
     /// An account is read after its feeds are subscribed to: what is committed in between is then either in the reading
@@ -245,6 +281,12 @@ impl Connection {
         self.news.keep_only(&own);
         if fresh == 0 { Ok(performed) } else { self.engine.perform(self.device, load()).await }
     }
+}
+
+/// When a token ends, by the clock that waits.
+fn end_of(access: &Access, state: &AppState) -> Instant {
+    let left = access.expires_at_ms.saturating_sub(state.clock.now_ms());
+    Instant::now() + Duration::from_millis(left.max(0).unsigned_abs())
 }
 
 /// Hands the next message to the socket, or flushes what it has. Being dropped half-way loses nothing: a message leaves

@@ -8,8 +8,10 @@ mod device;
 pub mod entries;
 mod postgres;
 pub mod realistic;
+mod server_here;
 mod server_process;
 
 pub use device::{Device, Outcome};
 pub use postgres::{Database, Postgres};
+pub use server_here::ServerHere;
 pub use server_process::ServerProcess;

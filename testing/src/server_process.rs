@@ -1,14 +1,15 @@
 //! The real server as a process: started, killed, started again at the same address, stopped by its process id.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::binaries::built;
 
@@ -150,6 +151,18 @@ fn stop_left_postgres(data: &Path) {
     }
 }
 
+/// The master key of all servers that this process starts on given databases: nodes of one database must share it.
+fn master_key_file() -> &'static Path {
+    static FILE: OnceLock<NamedTempFile> = OnceLock::new();
+    FILE.get_or_init(|| {
+        // Made with mode 0600.
+        let mut file = NamedTempFile::new().expect("a temporary file can be made");
+        file.write_all(&[b'7'; 64]).expect("a temporary file can be written");
+        file
+    })
+    .path()
+}
+
 impl Setup {
     fn log_file(&self) -> PathBuf {
         self.home.path().join("server.log")
@@ -164,7 +177,9 @@ impl Setup {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
         let mut command = Command::new(built("sync-server"));
         command.arg("serve").env("FITME_LISTEN", listen).env("FITME_DATA", &self.data).env_remove("DATABASE_URL");
-        command.envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)));
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url).env("FITME_MASTER_KEY", master_key_file());
+        }
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         let mut child = command
             .stdin(Stdio::null())

@@ -7,6 +7,7 @@ use fitme_core::store::{AdoptionError, Store};
 use super::out::{GOOD, Out};
 use super::{Refusal, runtime};
 use crate::account::{self, Credentials};
+use crate::device_key::DeviceKey;
 use crate::error::ServerError;
 
 /// Names the password, where a command line would show it to everybody.
@@ -82,6 +83,7 @@ pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result
         password: password(who.password, intent)?,
         device_name: who.device.or(known_name).unwrap_or_else(device_name),
         device,
+        public_key: Some(DeviceKey::of(store)?.public()),
     };
     let adoption = runtime()?.block_on(async {
         match intent {

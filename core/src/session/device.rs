@@ -193,7 +193,7 @@ impl DeviceSession {
             }
             Frame::Hello(_) => Err(SessionError::OutOfTurn("Hello")),
             Frame::Push { .. } => Err(SessionError::OutOfTurn("Push")),
-            Frame::Cursors(_) | Frame::Digests(_) | Frame::Credit { .. } => {
+            Frame::Cursors(_) | Frame::Digests(_) | Frame::Credit { .. } | Frame::Renew(_) => {
                 Err(SessionError::OutOfTurn("a device's frame"))
             }
         }

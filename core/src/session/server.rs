@@ -11,7 +11,7 @@ use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
 use crate::wire::{
     self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Refusal,
-    Want, Welcome, WireError,
+    Token, Want, Welcome, WireError,
 };
 
 /// Nothing was decided about a push of a one-shot exchange, because the device may be restored or cloned, or the server
@@ -81,6 +81,8 @@ pub enum ServerEffect {
         /// At most about so many payload bytes.
         max_bytes: usize,
     },
+    /// Go on under this access token, if it is one of the same device.
+    Renew(Token),
     /// Send this frame and close.
     Close(Vec<u8>),
 }
@@ -320,6 +322,11 @@ impl ServerSession {
             (Frame::Credit { bytes }, phase @ Phase::Live) => {
                 self.phase = phase;
                 self.unconfirmed = self.unconfirmed.saturating_sub(bytes);
+                Ok(())
+            }
+            (Frame::Renew(token), phase @ Phase::Live) if self.mode == Mode::Socket => {
+                self.phase = phase;
+                effects.push(ServerEffect::Renew(token));
                 Ok(())
             }
             (Frame::Goodbye(_), _) => Ok(()),

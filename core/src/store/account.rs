@@ -4,6 +4,7 @@
 use rand::RngCore;
 use rusqlite::TransactionBehavior;
 
+use super::tokens::{Tokens, set_tokens};
 use super::{Store, StoreError, set_meta};
 use crate::entry::Digest;
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
@@ -22,11 +23,11 @@ pub struct Identity {
     pub device_name: String,
     /// The server's URL.
     pub server: String,
-    /// The opaque device token.
-    pub token: String,
+    /// What proves it.
+    pub tokens: Tokens,
 }
 
-/// The token must not reach a log.
+/// An address must not reach a log.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").field("server", &self.server).finish_non_exhaustive()
@@ -102,7 +103,7 @@ impl Store {
         set_meta(&tx, "email", identity.email.as_bytes())?;
         set_meta(&tx, "device_name", identity.device_name.as_bytes())?;
         set_meta(&tx, "server", identity.server.as_bytes())?;
-        set_meta(&tx, "token", identity.token.as_bytes())?;
+        set_tokens(&tx, &identity.tokens)?;
         for feed in &adoption.feeds {
             grant(&tx, feed)?;
         }
@@ -118,17 +119,14 @@ impl Store {
 
     /// Whose the home is; none before sign-up or login.
     pub fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let text = |key| {
-            Ok::<_, StoreError>(self.meta::<Vec<u8>>(key)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        };
         let Some(account) = self.meta("account")? else { return Ok(None) };
         Ok(Some(Identity {
             account,
             device: self.meta("device")?.unwrap_or_default(),
-            email: text("email")?.unwrap_or_default(),
-            device_name: text("device_name")?.unwrap_or_default(),
-            server: text("server")?.unwrap_or_default(),
-            token: text("token")?.unwrap_or_default(),
+            email: self.text("email")?,
+            device_name: self.text("device_name")?,
+            server: self.text("server")?,
+            tokens: self.tokens()?,
         }))
     }
 

@@ -13,7 +13,7 @@ use fitme_core::session::{
     Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Received,
     ServerEffect, ServerEvent, ServerSession, Settled,
 };
-use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store};
+use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store, Tokens};
 use fitme_core::wire::{Cursors, FeedGranted, FeedPush, Receipt, Refusal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -220,7 +220,7 @@ impl Device {
             email: "ann@example.org".to_owned(),
             device_name: self.name.to_owned(),
             server: "http://127.0.0.1:1".to_owned(),
-            token: "secret".to_owned(),
+            tokens: Tokens::default(),
         };
         self.store
             .adopt(&Adoption { identity, feeds: hub.granted() }, &mut self.rng)
@@ -352,6 +352,7 @@ impl Link {
                     }
                     continue;
                 }
+                ServerEffect::Renew(_) => continue,
                 ServerEffect::Read { feed, after, max_bytes } => ServerEvent::Page(hub.page(feed, after, max_bytes)),
             };
             effects.extend(self.server.handle(event));

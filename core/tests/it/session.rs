@@ -1,8 +1,10 @@
 //! Sessions of both ends: what arrives, in which order, through which cuts.
 
 use fitme_core::collection::Collection;
+use fitme_core::limits;
 use fitme_core::record::{self, Scalar, Unit};
 use fitme_core::store::Imported;
+use fitme_core::wire::{self, Frame, Token, WireError};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -268,4 +270,12 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_token_of_1024_bytes_is_read_one_of_a_byte_more_is_not_and_neither_is_printed() {
+    let renew = |bytes: usize| wire::encode(&Frame::Renew(Token("t".repeat(bytes)))).unwrap();
+    let read = wire::decode(&renew(limits::TOKEN_BYTES)).unwrap().unwrap();
+    assert_eq!(format!("{read:?}"), "Renew(Token(hidden))");
+    assert!(matches!(wire::decode(&renew(limits::TOKEN_BYTES + 1)), Err(WireError::TooMany { .. })));
 }

@@ -26,6 +26,9 @@ pub struct Credentials {
     /// The device that the home was before, so that it stays the same one: its writers' actors are bound to it.
     #[serde(default)]
     pub device: Option<Uuid>,
+    /// Public half of the device's key pair, base64 for URLs; an app of the version before keys has none.
+    #[serde(default)]
+    pub public_key: Option<String>,
 }
 
 impl Credentials {
@@ -53,7 +56,7 @@ impl Credentials {
             let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
             return Err(ApiError::BadRequest.because(sentence));
         }
-        Ok(Self { email, password: self.password, device_name, device: self.device })
+        Ok(Self { email, device_name, ..self })
     }
 }
 

@@ -20,16 +20,20 @@ use crate::client::sign_up;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A device that says what the test wants.
-struct Rogue {
+pub struct Rogue {
     socket: tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
     feeds: Vec<(FeedId, [u8; 8], String)>,
 }
 
 impl Rogue {
     async fn connect(server: &ServerProcess, signed_up: &Value) -> Self {
-        let url = server.url().replace("http://", "ws://") + "/v1/sync";
+        Self::connect_to(server.url(), signed_up).await
+    }
+
+    pub async fn connect_to(url: &str, signed_up: &Value) -> Self {
+        let url = url.replace("http://", "ws://") + "/v1/sync";
         let mut request = url.into_client_request().unwrap();
-        let token = signed_up["token"].as_str().unwrap();
+        let token = signed_up["access_token"].as_str().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         let feeds = signed_up["feeds"].as_array().unwrap().iter().map(|feed| {
@@ -39,11 +43,11 @@ impl Rogue {
         Self { socket, feeds: feeds.collect() }
     }
 
-    fn feed(&self, collection: &str) -> FeedId {
+    pub fn feed(&self, collection: &str) -> FeedId {
         self.feeds.iter().find(|(_, _, name)| name == collection).unwrap().0
     }
 
-    fn hello(&self) -> Hello {
+    pub fn hello(&self) -> Hello {
         let mut held: Vec<_> = self.feeds.iter().map(|(feed, epoch, _)| (*feed, *epoch)).collect();
         held.sort_unstable();
         Hello {
@@ -62,12 +66,12 @@ impl Rogue {
         let _ = self.socket.send(Message::Binary(bytes.into())).await;
     }
 
-    async fn say(&mut self, frame: &Frame) {
+    pub async fn say(&mut self, frame: &Frame) {
         self.send(wire::encode(frame).unwrap()).await;
     }
 
     /// The next frame; `None` when the server has ended the connection.
-    async fn hear(&mut self) -> Option<Frame> {
+    pub async fn hear(&mut self) -> Option<Frame> {
         loop {
             match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server answers or hangs up") {
                 Some(Ok(Message::Binary(bytes))) => return wire::decode(&bytes).unwrap(),
@@ -77,7 +81,7 @@ impl Rogue {
         }
     }
 
-    async fn expect_goodbye(&mut self, code: &str) -> Goodbye {
+    pub async fn expect_goodbye(&mut self, code: &str) -> Goodbye {
         loop {
             match self.hear().await {
                 Some(Frame::Goodbye(last)) => {
@@ -276,7 +280,7 @@ async fn an_unknown_token_is_refused_before_the_upgrade() {
 #[tokio::test]
 async fn a_one_shot_body_that_is_no_sequence_of_frames_is_a_bad_request() {
     let (server, signed_up) = stage("once@example.org").await;
-    let token = signed_up["token"].as_str().unwrap();
+    let token = signed_up["access_token"].as_str().unwrap();
     for body in [vec![], vec![0, 0, 0], vec![0, 0, 0, 200, 1, 2], vec![0xff; 64]] {
         let request = reqwest::Client::new().post(format!("{}/v1/sync/once", server.url()));
         let answer = crate::client::Answer::of(request.bearer_auth(token).body(body).send().await.unwrap()).await;

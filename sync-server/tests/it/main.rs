@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access_tokens;
 mod accounts;
 mod client;
 mod feeds;
@@ -13,6 +14,7 @@ mod merge_worker;
 mod phones;
 mod postgres_away;
 mod private_postgres;
+mod sign_ins;
 mod stack_order;
 mod telemetry;
 mod two_nodes_ingest;

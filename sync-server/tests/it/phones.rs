@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use sync_server::account_feeds::ensure_feeds;
-use sync_server::auth::{Device, register_device};
+use sync_server::accounts::devices;
+use sync_server::auth::Device;
 use sync_server::fanout::Live;
 use sync_server::ingest::{Ingest, Outcome};
 use uuid::Uuid;
@@ -62,7 +63,7 @@ impl Node {
     /// A phone of that person; `seed` draws its actor and everything else that is random about it.
     pub async fn phone(&self, person: &Person, seed: u64) -> Phone {
         let mut connection = self.pool.acquire().await.unwrap();
-        let device = register_device(&mut connection, person.account, "phone").await.unwrap().device;
+        let device = devices::register(&mut connection, person.account, "phone", None).await.unwrap();
         let mut rng = StdRng::seed_from_u64(seed);
         let actor = ActorId::random(&mut rng);
         Phone { device: Device { device, account: person.account }, actor, rng }

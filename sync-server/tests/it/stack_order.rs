@@ -10,8 +10,11 @@ use fitme_testing::{Database, Postgres};
 use serde_json::Value;
 use sqlx::PgPool;
 use sync_server::auth::Device;
+use sync_server::auth::access_token::ACCESS_LIFETIME;
+use sync_server::clock::Clock;
 use sync_server::db::{self, Installation};
 use sync_server::http::stack;
+use sync_server::master_key::MasterKey;
 use sync_server::state::AppState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +59,7 @@ fn listen_to_the_log() {
 struct Stage {
     url: String,
     pool: PgPool,
+    clock: Clock,
     token: String,
     device: String,
     request_id: String,
@@ -70,7 +74,9 @@ impl Stage {
         let database = Postgres::shared().database();
         let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
         let (installation, _) = Installation::establish(&pool).await.unwrap();
-        let mut state = AppState::new(pool.clone(), installation, CancellationToken::new());
+        let (master, clock) = (MasterKey::random(), Clock::default());
+        let mut state =
+            AppState::new(pool.clone(), installation, master, clock.clone(), CancellationToken::new()).await.unwrap();
         state.limits.timeout = timeout;
         state.limits.requests = requests;
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -81,7 +87,17 @@ impl Stage {
         let ana = crate::client::post(&url, "/v1/signup", &credentials("ana@example.org", "12345678", "phone")).await;
         let text = |name: &str| ana.body[name].as_str().unwrap().to_owned();
         let request_id = format!("play-{}", url.rsplit(':').next().unwrap());
-        Self { url, pool, request_id, token: text("token"), device: text("device"), hold, held, _database: database }
+        Self {
+            url,
+            pool,
+            clock,
+            request_id,
+            token: text("access_token"),
+            device: text("device"),
+            hold,
+            held,
+            _database: database,
+        }
     }
 
     async fn ask(&self, path: &str, token: Option<&str>) -> Answer {
@@ -148,7 +164,7 @@ async fn a_panic_is_a_typed_error_and_the_server_goes_on() {
 async fn the_timeout_covers_waiting_for_the_database_to_say_who_asks() {
     let stage = Stage::set(SHORT, 100).await;
     let mut lock = stage.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE devices IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     assert_eq!(stage.ask_as_ana("/whoami").await.code(), "timeout");
     lock.rollback().await.unwrap();
     assert_eq!(stage.ask_as_ana("/whoami").await.status, 200);
@@ -186,7 +202,7 @@ async fn only_a_valid_token_opens_a_closed_route() {
     for wrong in [None, Some(""), Some("wrong"), Some(&stage.token[1..])] {
         assert_eq!(stage.ask("/whoami", wrong).await.code(), "unauthenticated", "{wrong:?}");
     }
-    sqlx::query("UPDATE devices SET token_expires_at = now()").execute(&stage.pool).await.unwrap();
+    stage.clock.advance(2 * ACCESS_LIFETIME);
     assert_eq!(stage.ask_as_ana("/whoami").await.code(), "unauthenticated", "the token has expired");
 }
 

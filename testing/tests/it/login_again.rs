@@ -27,7 +27,9 @@ fn a_home_whose_device_is_gone_goes_on_as_a_new_one() {
     phone.sign_up(server.url(), "ann@example.org");
     phone.done(&["log", "mood", "--valence", "1"]);
     phone.done(&["sync"]);
-    crate::stage::Look::at(&database).execute("DELETE FROM devices");
+    let mut look = crate::stage::Look::at(&database);
+    look.execute("DELETE FROM sign_ins");
+    look.execute("DELETE FROM devices");
     assert_eq!(phone.run(&["sync"]).code, 1);
     phone.log_in(server.url(), "ann@example.org");
     phone.done(&["log", "mood", "--valence", "2"]);

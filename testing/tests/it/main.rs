@@ -6,6 +6,8 @@ mod full_disk;
 mod kill;
 mod login_again;
 mod restored;
+mod running;
+mod signed_in;
 mod stage;
 mod together;
 mod two_nodes;

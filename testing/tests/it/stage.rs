@@ -65,6 +65,11 @@ impl Look {
         self.runtime.block_on(sqlx::query(sql).execute(&mut self.connection)).unwrap();
     }
 
+    /// The same with one value of bytes.
+    pub fn execute_with(&mut self, sql: &'static str, bytes: &[u8]) {
+        self.runtime.block_on(sqlx::query(sql).bind(bytes).execute(&mut self.connection)).unwrap();
+    }
+
     /// Entries the server has.
     pub fn entries(&mut self) -> i64 {
         self.number("SELECT count(*) FROM entries")

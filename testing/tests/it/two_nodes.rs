@@ -5,17 +5,8 @@ use std::fs;
 use fitme_core::store::{Adoption, Identity};
 use fitme_testing::{Device, Postgres, ServerProcess};
 
+use crate::running::Running;
 use crate::stage::{Look, log_moods, store, wait_until};
-
-/// A process that ends with the test, whatever happens.
-struct Running(std::process::Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone_already = self.0.kill();
-        let _gone_already = self.0.wait();
-    }
-}
 
 fn notes(device: &Device) -> usize {
     device.json(&["list", "moods", "--json"])["records"].as_array().unwrap().len()

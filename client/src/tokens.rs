@@ -1,0 +1,96 @@
+//! The tokens of a home that is signed in: the access token that goes with every request, and how it is followed by the
+//! next one without anybody typing a password.
+
+use fitme_core::store::{Identity, Store, Tokens};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::clock::now_ms;
+use crate::device_key::DeviceKey;
+use crate::error::ServerError;
+use crate::transport::Server;
+
+/// The server does not know the refresh token, and takes a signature for it.
+const PROVE_DEVICE: &str = "prove_device";
+
+/// Tokens as the server gives them.
+#[derive(Deserialize)]
+pub struct Given {
+    access_token: String,
+    expires_in: i64,
+    refresh_token: String,
+}
+
+impl Given {
+    /// As they are kept. The next ones are asked for when a quarter of their time is left; that is counted on this device,
+    /// whose clock may be wrong.
+    pub fn kept(self) -> Tokens {
+        let renew_at = now_ms().saturating_add(self.expires_in.saturating_mul(750));
+        Tokens { refresh: self.refresh_token, access: self.access_token, renew_at }
+    }
+}
+
+#[derive(Deserialize)]
+struct Challenge {
+    challenge: String,
+}
+
+/// Does what needs an access token; once more with the next one where the server does not take the one that is here.
+///
+/// # Errors
+/// As `ask`, and where there is no account or the device is signed out.
+pub async fn with_access<T>(
+    store: &mut Store,
+    mut ask: impl AsyncFnMut(&Server, &str) -> Result<T, ServerError>,
+) -> Result<T, ServerError> {
+    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    let server = Server::at(&identity.server)?;
+    let Tokens { access, renew_at, .. } = identity.tokens;
+    if !access.is_empty() && now_ms() < renew_at {
+        match ask(&server, &access).await {
+            Err(ServerError::AccessRefused) => {}
+            done => return done,
+        }
+    }
+    let access = renew(store, &access).await?;
+    ask(&server, &access).await
+}
+
+/// Gets the tokens that follow `old`, and keeps them before anybody uses them. Another process of this home may have done so
+/// already. An answer that is lost is no harm: the server gives it again.
+///
+/// # Errors
+/// Where the server cannot be reached, or the device is signed out.
+pub async fn renew(store: &mut Store, old: &str) -> Result<String, ServerError> {
+    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    if identity.tokens.access != old && now_ms() < identity.tokens.renew_at {
+        return Ok(identity.tokens.access);
+    }
+    let key = DeviceKey::of(store)?;
+    let tokens = given(&identity, &key).await?.kept();
+    store.keep_tokens(&tokens)?;
+    Ok(tokens.access)
+}
+
+async fn given(identity: &Identity, key: &DeviceKey) -> Result<Given, ServerError> {
+    let server = Server::at(&identity.server)?;
+    let grant = json!({
+        "grant": "refresh_token",
+        "refresh_token": identity.tokens.refresh,
+        "public_key": key.public(),
+    });
+    match server.post("/v1/token", &grant).await {
+        Err(ServerError::Refused { code, .. }) if code == PROVE_DEVICE => prove(&server, identity, key).await,
+        answered => answered,
+    }
+}
+
+async fn prove(server: &Server, identity: &Identity, key: &DeviceKey) -> Result<Given, ServerError> {
+    let device = Uuid::from_bytes(identity.device);
+    let Challenge { challenge } = server.post("/v1/token/challenge", &json!({ "device": device })).await?;
+    let signature = key.answer(&challenge);
+    let signature = signature.ok_or_else(|| ServerError::Answer("a challenge is not base64".to_owned()))?;
+    let grant = json!({ "grant": "device_key", "device": device, "challenge": challenge, "signature": signature });
+    server.post("/v1/token", &grant).await
+}

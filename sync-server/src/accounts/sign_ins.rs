@@ -1,0 +1,236 @@
+//! The table `sign_ins`: how they begin, how their refresh tokens are exchanged, and how they end. A device has at most one
+//! that is live.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::refresh_token::{Known, Meaning, REFRESH_LIFETIME, RefreshToken};
+use crate::auth::Device;
+use crate::bytes::random_bytes;
+use crate::clock::millis;
+
+/// Channel on which nodes hear at once which sign-in was ended; the poll finds what they missed.
+pub const ENDED_CHANNEL: &str = "sign_ins_ended";
+
+/// A sign-in and the token that its device holds next.
+pub struct SignIn {
+    /// Its id, named in access tokens.
+    pub sign_in: Uuid,
+    /// Whose.
+    pub device: Device,
+    /// The only copy of the token.
+    pub refresh_token: RefreshToken,
+}
+
+/// Why a sign-in was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The device signed in again.
+    Replaced,
+    /// A token came that had been exchanged long ago.
+    Reused,
+}
+
+impl Cause {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Reused => "reused",
+        }
+    }
+}
+
+/// What came of a presented token.
+pub enum Exchange {
+    /// A new one for it.
+    Renewed(SignIn),
+    /// The server does not know the token: the device has to prove itself by its key.
+    Unproved,
+    /// The sign-in has ended.
+    Over,
+}
+
+/// Begins a sign-in of a device and ends the one before.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn begin(db: &mut PgConnection, device: Device, now_ms: i64) -> Result<SignIn, sqlx::Error> {
+    end_of_device(db, device.device, Cause::Replaced).await?;
+    let refresh_token = RefreshToken::draw();
+    let sign_in = insert(db, device, &refresh_token, now_ms, now_ms + millis(REFRESH_LIFETIME)).await?;
+    Ok(SignIn { sign_in, device, refresh_token })
+}
+
+/// Exchanges a token for the next one. The caller commits whatever the outcome: a reused token ends its family.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<Exchange, sqlx::Error> {
+    let mut row = locked(db, token).await?;
+    if row.is_none() && adopt(db, token, now_ms).await? {
+        row = locked(db, token).await?;
+    }
+    let Some(row) = row else { return Ok(Exchange::Unproved) };
+    let renewed = |refresh_token| Exchange::Renewed(SignIn { sign_in: row.sign_in, device: row.device, refresh_token });
+    Ok(match row.known.meaning_of(token, now_ms) {
+        Meaning::Newest => renewed(advance(db, &row, token, now_ms).await?),
+        Meaning::Repeated => match row.successor_key {
+            Some(key) => renewed(token.successor(&key)),
+            None => Exchange::Unproved,
+        },
+        Meaning::Unproved => Exchange::Unproved,
+        Meaning::Reused => {
+            tracing::warn!(device = %row.device.device, account = %row.device.account,
+                "a refresh token came that was exchanged long ago; its device is signed out");
+            end_of_device(db, row.device.device, Cause::Reused).await?;
+            Exchange::Over
+        }
+        Meaning::Over => Exchange::Over,
+    })
+}
+
+/// Whether a sign-in is live; `None` if there is none of that id.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_live(pool: &PgPool, sign_in: Uuid) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT ended_at IS NULL AS "live!" FROM sign_ins WHERE sign_in = $1"#, sign_in)
+        .fetch_optional(pool)
+        .await
+}
+
+/// Sign-ins that were ended within `window`, by the database's clock.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn ended_since(pool: &PgPool, window: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT sign_in FROM sign_ins WHERE ended_at > clock_timestamp() - make_interval(secs => $1)",
+        window.as_secs_f64()
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Ends the live sign-in of a device, and tells every node once that is committed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn end_of_device(db: &mut PgConnection, device: Uuid, cause: Cause) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH ended AS (
+             UPDATE sign_ins SET ended_at = clock_timestamp(), ended_because = $2
+             WHERE device = $1 AND ended_at IS NULL RETURNING sign_in
+         )
+         SELECT pg_notify($3, sign_in::text)::text FROM ended",
+        device,
+        cause.name(),
+        ENDED_CHANNEL
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    sign_in: Uuid,
+    device: Device,
+    successor_key: Option<[u8; blake3::KEY_LEN]>,
+    known: Known,
+}
+
+/// The family of a token, locked: of two exchanges at once the second sees what the first did.
+async fn locked(db: &mut PgConnection, token: &RefreshToken) -> Result<Option<Row>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT sign_in, account, device, generation, token_hash, previous_hash, successor_key, exchanged_at,
+                  expires_at, ended_at IS NOT NULL AS "ended!"
+           FROM sign_ins WHERE family_hash = $1 FOR UPDATE"#,
+        &token.family_hash()[..]
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Row {
+        sign_in: row.sign_in,
+        device: Device { device: row.device, account: row.account },
+        successor_key: row.successor_key.and_then(|key| key.try_into().ok()),
+        known: Known {
+            generation: row.generation,
+            token_hash: row.token_hash,
+            previous_hash: row.previous_hash,
+            exchanged_at: row.exchanged_at,
+            expires_at: row.expires_at,
+            ended: row.ended,
+        },
+    }))
+}
+
+async fn advance(
+    db: &mut PgConnection,
+    row: &Row,
+    token: &RefreshToken,
+    now_ms: i64,
+) -> Result<RefreshToken, sqlx::Error> {
+    let key = random_bytes();
+    let successor = token.successor(&key);
+    sqlx::query!(
+        "UPDATE sign_ins SET generation = $2, token_hash = $3, previous_hash = $4, successor_key = $5,
+                exchanged_at = $6, expires_at = $7
+         WHERE sign_in = $1",
+        row.sign_in,
+        successor.generation,
+        &successor.secret_hash()[..],
+        &token.secret_hash()[..],
+        &key[..],
+        now_ms,
+        now_ms + millis(REFRESH_LIFETIME)
+    )
+    .execute(db)
+    .await?;
+    Ok(successor)
+}
+
+/// Makes a sign-in of a device that holds a token of the version before sign-ins, with what is left of its life. The old
+/// token is taken once: from then on it is a token of the family like any other.
+async fn adopt(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<bool, sqlx::Error> {
+    let old = sqlx::query!(
+        r#"WITH old AS (SELECT device, token_expires_at FROM devices WHERE token_hash = $1 FOR UPDATE)
+           UPDATE devices SET token_hash = NULL, token_expires_at = NULL FROM old WHERE devices.device = old.device
+           RETURNING devices.device, account, (extract(epoch FROM old.token_expires_at) * 1000)::bigint AS "expires_at!""#,
+        &token.family_hash()[..]
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(old) = old else { return Ok(false) };
+    let device = Device { device: old.device, account: old.account };
+    end_of_device(db, device.device, Cause::Replaced).await?;
+    insert(db, device, token, now_ms, old.expires_at).await?;
+    Ok(true)
+}
+
+async fn insert(
+    db: &mut PgConnection,
+    device: Device,
+    token: &RefreshToken,
+    now_ms: i64,
+    expires_at: i64,
+) -> Result<Uuid, sqlx::Error> {
+    let sign_in = Uuid::now_v7();
+    sqlx::query!(
+        "INSERT INTO sign_ins (sign_in, account, device, family_hash, generation, token_hash, exchanged_at, started_at,
+                               expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)",
+        sign_in,
+        device.account,
+        device.device,
+        &token.family_hash()[..],
+        token.generation,
+        &token.secret_hash()[..],
+        now_ms,
+        expires_at
+    )
+    .execute(db)
+    .await?;
+    Ok(sign_in)
+}

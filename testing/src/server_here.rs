@@ -1,0 +1,80 @@
+//! The real server in the test's own process: its clock can be moved, and its access tokens can be made short.
+
+use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sync_server::auth::access_token::ACCESS_LIFETIME;
+use sync_server::clock::Clock;
+use sync_server::db::{self, Installation};
+use sync_server::master_key::MasterKey;
+use sync_server::serve;
+use sync_server::state::AppState;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A running server. Dropping it stops it.
+pub struct ServerHere {
+    url: String,
+    state: AppState,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ServerHere {
+    /// A server on the given database, whose secrets are sealed by this key.
+    #[must_use]
+    pub fn on(database_url: &str, master: &MasterKey) -> Self {
+        Self::with(database_url, master, Clock::default(), ACCESS_LIFETIME)
+    }
+
+    /// The same with a clock that others may share, and with access tokens of another lifetime.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn with(database_url: &str, master: &MasterKey, clock: Clock, access_lifetime: Duration) -> Self {
+        let (ready, started) = mpsc::channel();
+        let (options, master) = (PgConnectOptions::from_str(database_url).expect("an address"), master.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+            runtime.block_on(async {
+                // Not closed at the end: a test may have used a connection from a runtime that stands still by then.
+                let pool = db::connect(options).await.expect("the database answers");
+                let (installation, _) = Installation::establish(&pool).await.expect("the database is migrated");
+                let shutdown = CancellationToken::new();
+                let state = AppState::new(pool, installation, master, clock, shutdown).await;
+                let mut state = state.unwrap_or_else(|error| panic!("{error}"));
+                state.tokens = state.tokens.living(access_lifetime);
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+                let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
+                let _test_is_over = ready.send((url, state.clone()));
+                serve::listen(listener, state).await.expect("it serves until it is told to stop");
+            });
+        });
+        let (url, state) = started.recv().expect("the server starts");
+        Self { url, state, thread: Some(thread) }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What its handlers share.
+    #[must_use]
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+}
+
+impl Drop for ServerHere {
+    fn drop(&mut self) {
+        self.state.shutdown.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _panicked_in_the_test = thread.join();
+        }
+    }
+}
