@@ -1,16 +1,18 @@
 //! The command line client `fitme`: a real edge device that people, scripts and tests drive. Everything but `signup`,
-//! `login` and `sync` works with no network and before there is an account. docs/cli.md shows it at work.
+//! `login`, `logout`, `devices` and `sync` works with no network and before there is an account. docs/cli.md shows it at work.
 //!
 //! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
 
 mod account;
 mod describe;
+mod devices;
 mod edit;
 mod import;
 mod input;
 mod json;
 mod list;
 mod log;
+mod logout;
 mod notation;
 mod out;
 mod pick;
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use fitme_core::store::{StoreError, WriteError};
+use fitme_core::store::{Store, StoreError, WriteError};
 
 use crate::error::ServerError;
 use crate::home::{Home, HomeError};
@@ -70,6 +72,10 @@ enum Command {
     Signup(account::Who),
     /// Give this home to an account that exists
     Login(account::Who),
+    /// Send what is new, then sign this device out and empty its home
+    Logout(logout::How),
+    /// List the account's devices, name them, and sign out those that are gone
+    Devices(devices::What),
     /// Log a workout, a meal, a mood, a measurement or your profile
     #[command(subcommand)]
     Log(log::Log),
@@ -146,7 +152,13 @@ enum Refusal {
     #[error(transparent)]
     Password(#[from] account::PasswordError),
     #[error(transparent)]
+    Device(#[from] devices::DeviceError),
+    #[error(transparent)]
+    Logout(#[from] logout::LogoutError),
+    #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("this home is locked: use `fitme login --email {0}` to open it")]
+    Locked(String),
     #[error("say with --server URL which server")]
     NoServer,
     #[error("{refused} of {files} files were not imported")]
@@ -180,10 +192,35 @@ pub fn main() -> ExitCode {
 
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
-    let store = &mut home.store(WRITER, &mut rand::rng())?;
+    let mut store = home.store(WRITER, &mut rand::rng())?;
+    let opens = matches!(command, Command::Login(_) | Command::Status { .. });
+    if let Some(identity) = store.identity()?.filter(|_| !opens)
+        && store.is_locked()?
+    {
+        return Err(Refusal::Locked(identity.email));
+    }
+    if let Command::Logout(how) = command {
+        return logout::run(&how, &home, store, out);
+    }
+    let done = carry_out(command, &home, &mut store, out);
+    match &done {
+        Err(Refusal::Server(ServerError::Revoked)) => store.lock()?,
+        Err(Refusal::Server(ServerError::Lost)) => {
+            drop(store);
+            home.empty()?;
+        }
+        _ => {}
+    }
+    done
+}
+
+fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     match command {
         Command::Signup(who) => account::run(Intent::SignUp, who, store, out),
         Command::Login(who) => account::run(Intent::LogIn, who, store, out),
+        // It takes the store away, see above.
+        Command::Logout(_) => Ok(()),
+        Command::Devices(what) => devices::run(&what, store, out),
         Command::Log(log) => log::run(log, store, out),
         Command::Edit { id, json } => edit::edit(store, &id, &json, out),
         Command::Trash { ids } => edit::trash(store, &ids, out),
@@ -194,7 +231,7 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
             0 => Ok(()),
             refused => Err(Refusal::Files { refused, files: files.len() }),
         },
-        Command::Sync(how) => sync::run(&how, &home, store, out),
+        Command::Sync(how) => sync::run(&how, home, store, out),
         Command::Rejected { json } => status::rejected(json, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }

@@ -37,6 +37,12 @@ pub enum ServerError {
     /// The device was signed out.
     #[error("the server does not know this device any more: use `fitme login` again")]
     SignInAgain,
+    /// The device was revoked from another one.
+    #[error("this device was revoked and shows nothing until `fitme login`; what was not sent yet is kept for it")]
+    Revoked,
+    /// The device was revoked as lost.
+    #[error("this device was reported lost: what it held is removed")]
+    Lost,
     /// The server refused, with its own sentence.
     #[error("{message}")]
     Refused {

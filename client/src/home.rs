@@ -71,6 +71,18 @@ impl Home {
         &self.path
     }
 
+    /// Removes all that is in it.
+    ///
+    /// # Errors
+    /// [`HomeError`] where the file system refuses.
+    pub fn empty(&self) -> Result<(), HomeError> {
+        let unusable = |reason| HomeError::Unusable { path: self.path.clone(), reason };
+        for entry in fs::read_dir(&self.path).map_err(unusable)?.flatten() {
+            fs::remove_file(entry.path()).map_err(unusable)?;
+        }
+        Ok(())
+    }
+
     /// Opens its store for the writer `writer`, see [`Store::open`].
     ///
     /// # Errors

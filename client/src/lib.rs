@@ -2,6 +2,7 @@
 //!
 //! - [`account`]: sign-up and login over HTTP.
 //! - [`tokens`], [`device_key`]: how the device proves itself from then on.
+//! - [`devices`]: the account's devices, and the end of this one's sign-in.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
@@ -12,6 +13,7 @@ pub mod account;
 pub mod cli;
 pub mod clock;
 pub mod device_key;
+pub mod devices;
 pub mod error;
 pub mod fit;
 pub mod home;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clock::now_ms;
+use crate::devices;
 use crate::error::ServerError;
 use crate::tokens;
 use crate::transport::Socket;
@@ -101,7 +102,7 @@ pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &m
             Err(error) => error,
         };
         if !error.is_passing() {
-            return error;
+            return why_ended(store, error).await;
         }
         let asked = match &error {
             ServerError::Refused { retry_after, .. } => *retry_after,
@@ -111,6 +112,14 @@ pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &m
         tell(news, News::Offline { reason: error.to_string(), retry_in });
         tokio::time::sleep(retry_in).await;
         backoff = (backoff * 2).min(BACKOFF_MOST);
+    }
+}
+
+/// A goodbye does not say why the device was signed out; the answer to a request does.
+async fn why_ended(store: &mut Store, error: ServerError) -> ServerError {
+    match error {
+        ServerError::SignInAgain => devices::list(store).await.err().filter(|why| !why.is_passing()).unwrap_or(error),
+        _ => error,
     }
 }
 

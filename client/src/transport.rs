@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use fitme_core::limits;
-use reqwest::Url;
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -86,14 +86,31 @@ impl Server {
     /// # Errors
     /// Where the server cannot be reached, or refuses.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ServerError> {
-        let answer = http().post(self.route(path)).json(body).send().await;
-        let answer = answer.map_err(|error| self.unreachable(root_cause(&error)))?;
+        self.ask(Method::POST, path, None, Some(body)).await
+    }
+
+    /// Asks with an access token, a body or both, and reads the JSON that comes back; no body at all reads as null.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or refuses.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        access: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<T, ServerError> {
+        let request = http().request(method, self.route(path));
+        let request = access.into_iter().fold(request, RequestBuilder::bearer_auth);
+        let request = body.into_iter().fold(request, RequestBuilder::json);
+        let answer = request.send().await.map_err(|error| self.unreachable(root_cause(&error)))?;
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(|error| ServerError::Broken(root_cause(&error)))?;
         if !status.is_success() {
             return Err(refusal(status.as_u16(), &bytes));
         }
-        serde_json::from_slice(&bytes).map_err(|error| ServerError::Answer(error.to_string()))
+        let json = if bytes.is_empty() { b"null" } else { &bytes[..] };
+        serde_json::from_slice(json).map_err(|error| ServerError::Answer(error.to_string()))
     }
 
     /// Why there is no connection.
@@ -123,6 +140,8 @@ pub fn refusal(status: u16, body: &[u8]) -> ServerError {
     match (status, text("code"), text("message")) {
         (401, Some(code), _) if code == "unauthenticated" => ServerError::AccessRefused,
         (401, Some(code), _) if code == "signed_out" => ServerError::SignInAgain,
+        (401, Some(code), _) if code == "device_revoked" => ServerError::Revoked,
+        (401, Some(code), _) if code == "device_lost" => ServerError::Lost,
         (_, Some(code), Some(message)) => ServerError::Refused { code, message, retry_after: Duration::ZERO },
         _ => ServerError::Answer(format!("HTTP status {status}")),
     }

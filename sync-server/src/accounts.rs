@@ -1,6 +1,8 @@
 //! Sign-up and login: each registers the asking device, signs it in, and hands it its tokens and the account's feeds.
 
-use axum::extract::State;
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -17,6 +19,8 @@ use crate::state::AppState;
 mod credentials;
 pub mod device_key;
 pub mod devices;
+pub mod housekeeping;
+pub mod lockout;
 pub mod refresh_token;
 pub mod sign_ins;
 pub mod tokens;
@@ -24,6 +28,7 @@ pub mod tokens;
 use credentials::Credentials;
 use device_key::parse_public_key;
 use devices::PublicKey;
+use lockout::Attempt;
 use tokens::Tokens;
 
 /// Constraint that keeps an address from having two accounts.
@@ -31,7 +36,11 @@ const ONE_ACCOUNT_AN_EMAIL: &str = "accounts_email";
 
 /// The routes of this file.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/v1/signup", post(sign_up)).route("/v1/login", post(log_in)).merge(tokens::routes())
+    Router::new()
+        .route("/v1/signup", post(sign_up))
+        .route("/v1/login", post(log_in))
+        .merge(tokens::routes())
+        .merge(devices::routes())
 }
 
 /// What a device needs to begin.
@@ -62,10 +71,13 @@ async fn sign_up(
 
 async fn log_in(
     State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
     let Credentials { email, password, device_name, device, public_key } = credentials.checked_for_login()?;
     let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
+    let attempt = Attempt::new(&email, peer.ip());
+    attempt.begin(&state.pool, state.clock.now_ms()).await?;
     let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
         .fetch_optional(&state.pool)
         .await?;
@@ -73,6 +85,7 @@ async fn log_in(
     let fits = state.passwords.fits(password, hash).await?;
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
+    attempt.succeeded(&mut tx).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "device logged in");

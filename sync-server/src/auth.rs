@@ -73,15 +73,14 @@ fn needs_token(request: &Request) -> bool {
 /// What the token allows at this moment: a token whose sign-in was ended since opens nothing, however long it would live.
 ///
 /// # Errors
-/// `unauthenticated` for a token that proves nothing, `signed_out` for one whose sign-in was ended.
+/// `unauthenticated` for a token that proves nothing; `signed_out`, `device_revoked` or `device_lost` for one whose sign-in was
+/// ended.
 pub async fn access_by(state: &AppState, token: &str) -> Result<Access, Refusal> {
     let access = state.tokens.read(token).await?;
-    match sign_ins::is_live(&state.pool, access.sign_in).await? {
-        Some(true) => Ok(access),
-        Some(false) => Err(ApiError::SignedOut.into()),
-        // The database was restored to a time before it.
-        None => Err(ApiError::Unauthenticated.into()),
-    }
+    // There is none where the database was restored to a time before it.
+    let standing = sign_ins::standing(&state.pool, access.sign_in).await?.ok_or(ApiError::Unauthenticated)?;
+    standing.check()?;
+    Ok(access)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! Every error an HTTP answer can carry, in one table; the list of errors in the documentation is made from it.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::Level;
 
-/// Seconds after which a client may try again what failed for a reason of the server's.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// When a client may try again what failed for a reason of the server's.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Classes and codes of SQLSTATE which say that the database is away, starting, stopping or full of connections.
 const SQLSTATES_OF_ABSENCE: [&str; 5] = ["08", "57P01", "57P02", "57P03", "53300"];
 
@@ -62,6 +63,9 @@ errors! {
     /// Login with an unknown address or a wrong password; which of both is not said.
     WrongCredentials = "wrong_credentials", UNAUTHORIZED, INFO,
         "E-mail address or password is wrong; check both.";
+    /// Too many failed logins for this address from this network.
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, WARN,
+        "Too many logins have failed; try again after the time in retry-after.";
     /// The request does not have the form it must have.
     BadRequest = "bad_request", BAD_REQUEST, INFO,
         "The request does not have the form that this address takes; correct what the message names.";
@@ -71,6 +75,12 @@ errors! {
     /// The device's sign-in has ended.
     SignedOut = "signed_out", UNAUTHORIZED, INFO,
         "This device is not signed in any more; log in again.";
+    /// The device was revoked from another one.
+    DeviceRevoked = "device_revoked", UNAUTHORIZED, INFO,
+        "This device was revoked; log in again to use it.";
+    /// The device was revoked as lost.
+    DeviceLost = "device_lost", UNAUTHORIZED, INFO,
+        "This device was reported lost and removes what it holds.";
     /// A refresh token that this server does not know.
     ProveDevice = "prove_device", UNAUTHORIZED, INFO,
         "The server does not know this refresh token; prove by the device's key that it is the same device, or log in again.";
@@ -95,16 +105,22 @@ errors! {
 }
 
 impl ApiError {
+    /// The same error with the time after which it is worth trying again.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Refusal {
+        Refusal { retry_after: Some(wait), ..Refusal::from(self) }
+    }
+
     /// The same error with a sentence of its own for the client.
     #[must_use]
     pub fn because(self, message: impl Into<String>) -> Refusal {
-        Refusal { error: self, message: Some(message.into()), cause: None }
+        Refusal { message: Some(message.into()), ..Refusal::from(self) }
     }
 
     /// The same error with a cause for the log alone; it must hold no secret and nobody's data.
     #[must_use]
     pub fn caused_by(self, cause: impl fmt::Display) -> Refusal {
-        Refusal { error: self, message: None, cause: Some(cause.to_string()) }
+        Refusal { cause: Some(cause.to_string()), ..Refusal::from(self) }
     }
 }
 
@@ -115,6 +131,7 @@ pub struct Refusal {
     pub error: ApiError,
     message: Option<String>,
     cause: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -133,7 +150,8 @@ impl Refusal {
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self { error, message: None, cause: None }
+        let passes = matches!(error, ApiError::Overloaded | ApiError::Unavailable);
+        Self { error, message: None, cause: None, retry_after: passes.then_some(RETRY_AFTER) }
     }
 }
 
@@ -176,8 +194,12 @@ impl IntoResponse for Refusal {
         let message = self.message.as_deref().unwrap_or(row.sentence);
         let body = Json(Envelope { error: Body { code: row.code, message } });
         let mut response = (row.status, body).into_response();
-        if matches!(self.error, ApiError::Overloaded | ApiError::Unavailable) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        if let Some(wait) = self.retry_after {
+            // In whole seconds, none too early.
+            let seconds = wait.as_millis().div_ceil(1_000);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
         }
         response.extensions_mut().insert(self);
         response

@@ -1,6 +1,7 @@
 //! The life of the server: listen, have a database, answer, and stop everything in order.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -117,7 +118,8 @@ pub async fn listen(listener: TcpListener, state: AppState) -> std::io::Result<(
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = server.into_future() => ended?,
         () = drained(shutdown) => tracing::warn!("connections were cut that did not end in time"),

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::device_key::Challenges;
+use crate::accounts::housekeeping;
 use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
@@ -71,6 +72,8 @@ impl AppState {
     ) -> Result<Self, SigningKeysError> {
         let keys = SigningKeys::open(pool.clone(), master.clone(), clock.clone()).await?;
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(keys.clone().keep_fresh()));
+        let tidy = housekeeping::keep_tidy(pool.clone(), clock.clone());
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(tidy));
         Ok(Self {
             engine: Engine::start(pool.clone(), &shutdown),
             tokens: AccessTokens::new(keys, clock.clone()),

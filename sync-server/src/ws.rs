@@ -263,7 +263,7 @@ impl Connection {
             Ok(_) => Err(End::Expired),
             Err(refusal) => Err(match refusal.error {
                 ApiError::Unauthenticated => End::Expired,
-                ApiError::SignedOut => End::SignedOut,
+                ApiError::SignedOut | ApiError::DeviceRevoked | ApiError::DeviceLost => End::SignedOut,
                 _ => End::Unavailable,
             }),
         }

@@ -104,6 +104,7 @@ impl Store {
         set_meta(&tx, "device_name", identity.device_name.as_bytes())?;
         set_meta(&tx, "server", identity.server.as_bytes())?;
         set_tokens(&tx, &identity.tokens)?;
+        tx.execute("DELETE FROM meta WHERE key = 'locked'", [])?;
         for feed in &adoption.feeds {
             grant(&tx, feed)?;
         }

@@ -43,6 +43,19 @@ impl Store {
         Ok(tx.commit()?)
     }
 
+    /// Locks the home until its account logs in again: its records are kept and not to be shown, its tokens are gone.
+    pub fn lock(&mut self) -> Result<(), StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        set_tokens(&tx, &Tokens::default())?;
+        set_meta(&tx, "locked", &[])?;
+        Ok(tx.commit()?)
+    }
+
+    /// Whether the home is locked.
+    pub fn is_locked(&self) -> Result<bool, StoreError> {
+        Ok(self.meta::<Vec<u8>>("locked")?.is_some())
+    }
+
     /// The seed of this installation's key pair, drawn when it is first asked for; two processes that ask at once get the
     /// same one.
     pub fn device_seed(&mut self, rng: &mut dyn RngCore) -> Result<[u8; SEED_BYTES], StoreError> {

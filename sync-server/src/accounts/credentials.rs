@@ -50,14 +50,19 @@ impl Credentials {
         }
         let email = normalised_email(&self.email)
             .ok_or_else(|| ApiError::BadRequest.because("The e-mail address must look like name@example.org."))?;
-        let device_name = self.device_name.trim().to_owned();
-        let named = !device_name.is_empty() && device_name.len() <= DEVICE_NAME_MAX_BYTES;
-        if !named || device_name.contains(char::is_control) {
-            let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
-            return Err(ApiError::BadRequest.because(sentence));
-        }
+        let device_name = checked_device_name(&self.device_name)?;
         Ok(Self { email, device_name, ..self })
     }
+}
+
+/// A name that people know a device by, trimmed.
+pub(super) fn checked_device_name(name: &str) -> Result<String, Refusal> {
+    let name = name.trim();
+    if name.is_empty() || name.len() > DEVICE_NAME_MAX_BYTES || name.contains(char::is_control) {
+        let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
+        return Err(ApiError::BadRequest.because(sentence));
+    }
+    Ok(name.to_owned())
 }
 
 /// Lower case, so that an address is the same on every device whatever the database's locale; `None` if it is no address.

@@ -1,9 +1,20 @@
-//! The table `devices`: one row an installation of an account.
+//! The devices of an account: one row of `devices` an installation. Any of them may list, rename and revoke them all.
 
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::credentials::checked_device_name;
+use super::sign_ins::{self, Cause};
+use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
+use crate::error::{ApiError, Refusal};
+use crate::json_body::JsonBody;
+use crate::state::AppState;
 
 /// The public half of a device's key pair.
 pub type PublicKey = [u8; PUBLIC_BYTES];
@@ -66,4 +77,109 @@ pub async fn note_first_key(db: &mut PgConnection, device: Uuid, key: &PublicKey
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// The routes of this file.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/devices", get(list))
+        .route("/v1/devices/{device}", patch(rename))
+        .route("/v1/devices/{device}/revoke", post(revoke))
+        .route("/v1/logout", post(log_out))
+}
+
+/// A device as the others of its account see it. Times are milliseconds UTC.
+#[derive(Serialize)]
+struct Listed {
+    device: Uuid,
+    name: String,
+    /// Whether it is the one that asks.
+    this: bool,
+    created_at: i64,
+    /// When it last got its tokens; null where it is not signed in.
+    seen_at: Option<i64>,
+    revoked_at: Option<i64>,
+    lost: bool,
+}
+
+async fn list(State(state): State<AppState>, asking: Device) -> Result<Json<Vec<Listed>>, Refusal> {
+    let devices = sqlx::query_as!(
+        Listed,
+        r#"SELECT d.device, d.name, d.device = $2 AS "this!", (extract(epoch FROM d.created_at) * 1000)::bigint AS "created_at!",
+                  s.exchanged_at AS "seen_at?", d.revoked_at, d.lost
+           FROM devices d LEFT JOIN sign_ins s ON s.device = d.device AND s.ended_at IS NULL
+           WHERE d.account = $1 ORDER BY d.device"#,
+        asking.account,
+        asking.device
+    )
+    .fetch_all(&state.pool)
+    .await?;
+    Ok(Json(devices))
+}
+
+#[derive(Deserialize)]
+struct Renaming {
+    name: String,
+}
+
+async fn rename(
+    State(state): State<AppState>,
+    asking: Device,
+    Path(device): Path<Uuid>,
+    JsonBody(renaming): JsonBody<Renaming>,
+) -> Result<StatusCode, Refusal> {
+    let name = checked_device_name(&renaming.name)?;
+    let renamed =
+        sqlx::query!("UPDATE devices SET name = $3 WHERE device = $2 AND account = $1", asking.account, device, name)
+            .execute(&state.pool)
+            .await?;
+    found(renamed.rows_affected())
+}
+
+#[derive(Deserialize)]
+struct Revoking {
+    /// Whether it is to remove what it holds when it next asks.
+    #[serde(default)]
+    lost: bool,
+}
+
+/// From the commit on the device opens nothing, and its live sessions end.
+async fn revoke(
+    State(state): State<AppState>,
+    asking: Device,
+    Path(device): Path<Uuid>,
+    JsonBody(revoking): JsonBody<Revoking>,
+) -> Result<StatusCode, Refusal> {
+    let mut tx = state.pool.begin().await?;
+    let revoked = sqlx::query!(
+        "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
+         WHERE device = $2 AND account = $1",
+        asking.account,
+        device,
+        state.clock.now_ms(),
+        revoking.lost
+    )
+    .execute(&mut *tx)
+    .await?;
+    if revoked.rows_affected() == 1 {
+        sign_ins::end_of_device(&mut tx, device, Cause::Revoked).await?;
+    }
+    tx.commit().await?;
+    tracing::info!(account = %asking.account, %device, lost = revoking.lost, "device revoked");
+    found(revoked.rows_affected())
+}
+
+async fn log_out(State(state): State<AppState>, asking: Device) -> Result<StatusCode, Refusal> {
+    let mut tx = state.pool.begin().await?;
+    sign_ins::end_of_device(&mut tx, asking.device, Cause::LoggedOut).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Another account's device is as unknown as one that never was.
+fn found(rows: u64) -> Result<StatusCode, Refusal> {
+    match rows {
+        0 => Err(ApiError::NotFound.because("The account has no such device; list them first.")),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
 }

@@ -10,9 +10,13 @@ use super::refresh_token::{Known, Meaning, REFRESH_LIFETIME, RefreshToken};
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
+use crate::error::ApiError;
 
 /// Channel on which nodes hear at once which sign-in was ended; the poll finds what they missed.
 pub const ENDED_CHANNEL: &str = "sign_ins_ended";
+
+/// How long after the end of its last token a sign-in is remembered, so that its device is told why.
+const REMEMBERED_FOR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A sign-in and the token that its device holds next.
 pub struct SignIn {
@@ -31,6 +35,10 @@ pub enum Cause {
     Replaced,
     /// A token came that had been exchanged long ago.
     Reused,
+    /// The device logged out.
+    LoggedOut,
+    /// The device was revoked.
+    Revoked,
 }
 
 impl Cause {
@@ -38,6 +46,8 @@ impl Cause {
         match self {
             Self::Replaced => "replaced",
             Self::Reused => "reused",
+            Self::LoggedOut => "logged_out",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -48,8 +58,8 @@ pub enum Exchange {
     Renewed(SignIn),
     /// The server does not know the token: the device has to prove itself by its key.
     Unproved,
-    /// The sign-in has ended.
-    Over,
+    /// The sign-in of this id has ended.
+    Over(Uuid),
 }
 
 /// Begins a sign-in of a device and ends the one before.
@@ -85,20 +95,67 @@ pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) 
             tracing::warn!(device = %row.device.device, account = %row.device.account,
                 "a refresh token came that was exchanged long ago; its device is signed out");
             end_of_device(db, row.device.device, Cause::Reused).await?;
-            Exchange::Over
+            Exchange::Over(row.sign_in)
         }
-        Meaning::Over => Exchange::Over,
+        Meaning::Over => Exchange::Over(row.sign_in),
     })
 }
 
-/// Whether a sign-in is live; `None` if there is none of that id.
+/// Whether a sign-in still opens anything, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Live,
+    /// It has ended.
+    Ended,
+    /// Its device was revoked.
+    Revoked,
+    /// Its device was revoked as lost.
+    Lost,
+}
+
+impl Standing {
+    /// Nothing where the sign-in is live.
+    ///
+    /// # Errors
+    /// What to tell the device otherwise.
+    pub fn check(self) -> Result<(), ApiError> {
+        match self {
+            Self::Live => Ok(()),
+            Self::Ended => Err(ApiError::SignedOut),
+            Self::Revoked => Err(ApiError::DeviceRevoked),
+            Self::Lost => Err(ApiError::DeviceLost),
+        }
+    }
+}
+
+/// How a sign-in stands; `None` if there is none of that id.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn is_live(pool: &PgPool, sign_in: Uuid) -> Result<Option<bool>, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT ended_at IS NULL AS "live!" FROM sign_ins WHERE sign_in = $1"#, sign_in)
-        .fetch_optional(pool)
-        .await
+pub async fn standing(pool: &PgPool, sign_in: Uuid) -> Result<Option<Standing>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT s.ended_at IS NULL AS "live!", d.revoked_at IS NOT NULL AS "revoked!", d.lost
+           FROM sign_ins s JOIN devices d USING (device) WHERE s.sign_in = $1"#,
+        sign_in
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| match (row.live, row.revoked, row.lost) {
+        (true, ..) => Standing::Live,
+        (false, true, true) => Standing::Lost,
+        (false, true, false) => Standing::Revoked,
+        (false, false, _) => Standing::Ended,
+    }))
+}
+
+/// Deletes what ended so long ago that no device asks about it any more.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn prune(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM sign_ins WHERE expires_at < $1", now_ms - millis(REMEMBERED_FOR)).execute(pool).await?;
+    Ok(())
 }
 
 /// Sign-ins that were ended within `window`, by the database's clock.

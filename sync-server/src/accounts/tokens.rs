@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::device_key::{Challenge, Proof, parse_public_key};
 use super::devices;
 use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
-use super::sign_ins::{self, Exchange, SignIn};
+use super::sign_ins::{self, Exchange, SignIn, Standing};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::state::AppState;
@@ -80,7 +80,11 @@ async fn by_token(state: &AppState, token: &str, public_key: Option<String>) -> 
     match exchanged {
         Exchange::Renewed(sign_in) => Ok(sign_in),
         Exchange::Unproved => Err(ApiError::ProveDevice.into()),
-        Exchange::Over => Err(ApiError::SignedOut.into()),
+        Exchange::Over(sign_in) => {
+            let standing = sign_ins::standing(&state.pool, sign_in).await?;
+            standing.map_or(Ok(()), Standing::check)?;
+            Err(ApiError::SignedOut.into())
+        }
     }
 }
 

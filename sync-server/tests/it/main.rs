@@ -5,11 +5,13 @@
 mod access_tokens;
 mod accounts;
 mod client;
+mod devices;
 mod feeds;
 mod hostile_device;
 mod ingest;
 mod installation;
 mod invariants;
+mod lockout;
 mod merge_worker;
 mod phones;
 mod postgres_away;

@@ -1,0 +1,111 @@
+//! `fitme logout`: everything is sent first, then the device is signed out and the home emptied. What could not be sent is
+//! never lost by this without having been named.
+
+use std::io::{self, IsTerminal, Write};
+
+use fitme_core::store::{Status, Store};
+
+use super::out::{FAINT, GOOD, Out, WAITING};
+use super::{Refusal, runtime};
+use crate::error::ServerError;
+use crate::home::Home;
+use crate::{devices, sync};
+
+/// What becomes of what is not on the server.
+#[derive(Debug, clap::Args)]
+pub struct How {
+    /// Keep everything here, locked, for the next login of the same account
+    #[arg(long, conflicts_with = "discard")]
+    keep: bool,
+    /// Remove everything here, also what the server does not have
+    #[arg(long)]
+    discard: bool,
+    /// Do not ask before discarding
+    #[arg(long, requires = "discard")]
+    yes: bool,
+}
+
+/// Why the device stays signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum LogoutError {
+    /// Something would be lost.
+    #[error(
+        "{unsent} not on the server{reason}: you are still logged in. Use --keep to keep everything here for the next \
+         login of {email}, or --discard to lose it"
+    )]
+    Unsent {
+        /// How much, with its verb.
+        unsent: String,
+        /// Why it was not sent, if it was tried.
+        reason: String,
+        /// Whose it is.
+        email: String,
+    },
+    /// Nobody to ask.
+    #[error("there is no terminal to ask on: say --discard --yes if all of it may go")]
+    NobodyToAsk,
+    /// The answer was not yes.
+    #[error("nothing was discarded, and you are still logged in")]
+    NotConfirmed,
+}
+
+/// Logs out.
+///
+/// # Errors
+/// [`Refusal`] where something would be lost.
+pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<(), Refusal> {
+    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    if how.discard {
+        confirm(how.yes, unsent(&store.status()?), out)?;
+    } else if !how.keep {
+        let sent = runtime()?.block_on(sync::until_synced(&mut store));
+        let unsent = unsent(&store.status()?);
+        if unsent > 0 {
+            let reason = sent.err().map(|error| format!(" ({error})")).unwrap_or_default();
+            return Err(LogoutError::Unsent { unsent: count(unsent), reason, email: identity.email }.into());
+        }
+    }
+    if let Err(error) = runtime()?.block_on(devices::log_out(&mut store)) {
+        let told = format!("the server was not told ({error}); `fitme devices --revoke` on another device does it");
+        writeln!(out, "{}", out.paint(WAITING, told))?;
+    }
+    if how.keep {
+        store.lock()?;
+        writeln!(
+            out,
+            "{}; everything is kept here for the next login of {}",
+            out.paint(GOOD, "logged out"),
+            identity.email
+        )?;
+        return Ok(());
+    }
+    drop(store);
+    home.empty()?;
+    writeln!(out, "{}; this home is empty", out.paint(GOOD, "logged out"))?;
+    Ok(())
+}
+
+/// Changes that exist nowhere else: those that wait, and those that the server refused.
+fn unsent(status: &Status) -> u64 {
+    status.pending + status.waiting + status.rejected
+}
+
+fn count(changes: u64) -> String {
+    if changes == 1 { "1 change is".to_owned() } else { format!("{changes} changes are") }
+}
+
+fn confirm(yes: bool, unsent: u64, out: &mut Out) -> Result<(), Refusal> {
+    let lost = format!("{} not on the server and will be lost for ever", count(unsent));
+    writeln!(out, "{}", out.paint(if unsent > 0 { WAITING } else { FAINT }, lost))?;
+    out.flush()?;
+    if yes || unsent == 0 {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(LogoutError::NobodyToAsk.into());
+    }
+    write!(io::stderr(), "Type yes to discard them: ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(LogoutError::NotConfirmed.into()) }
+}
