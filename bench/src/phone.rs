@@ -117,5 +117,6 @@ pub fn credentials(email: &str) -> Credentials {
         device_name: "bench".to_owned(),
         device: None,
         public_key: None,
+        code: None,
     }
 }

@@ -24,6 +24,8 @@ pub struct Credentials {
     pub device: Option<[u8; 16]>,
     /// Public half of the home's key pair; a device without one cannot prove itself to a restored server.
     pub public_key: Option<String>,
+    /// At login, where the account asks for one: a code of the second factor.
+    pub code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +63,7 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "device_name": credentials.device_name,
         "device": credentials.device.map(Uuid::from_bytes),
         "public_key": credentials.public_key,
+        "code": credentials.code,
     });
     let signed_in: SignedIn = server.post(path, &body).await?;
     adoption(&server, credentials, signed_in)

@@ -1,5 +1,5 @@
-//! The command line client `fitme`: a real edge device that people, scripts and tests drive. Everything but `signup`,
-//! `login`, `logout`, `devices` and `sync` works with no network and before there is an account. docs/cli.md shows it at work.
+//! The command line client `fitme`: a real edge device that people, scripts and tests drive. Everything but the
+//! account, its devices and `sync` works with no network and before there is an account. docs/cli.md shows it at work.
 //!
 //! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
 
@@ -16,6 +16,7 @@ mod logout;
 mod notation;
 mod out;
 mod pick;
+mod recovery;
 mod show;
 mod status;
 mod sync;
@@ -76,6 +77,13 @@ enum Command {
     Logout(logout::How),
     /// List the account's devices, name them, and sign out those that are gone
     Devices(devices::What),
+    /// Confirm your address by the token that came by mail
+    Confirm(recovery::Confirm),
+    /// Change your password, or choose a new one where it is forgotten
+    Password(recovery::Password),
+    /// Ask for a code at each login, or stop that
+    #[command(subcommand)]
+    Totp(recovery::Totp),
     /// Log a workout, a meal, a mood, a measurement or your profile
     #[command(subcommand)]
     Log(log::Log),
@@ -193,7 +201,7 @@ pub fn main() -> ExitCode {
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
     let mut store = home.store(WRITER, &mut rand::rng())?;
-    let opens = matches!(command, Command::Login(_) | Command::Status { .. });
+    let opens = matches!(command, Command::Login(_) | Command::Password(_) | Command::Status { .. });
     if let Some(identity) = store.identity()?.filter(|_| !opens)
         && store.is_locked()?
     {
@@ -221,6 +229,9 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         // It takes the store away, see above.
         Command::Logout(_) => Ok(()),
         Command::Devices(what) => devices::run(&what, store, out),
+        Command::Confirm(what) => recovery::confirm(what, store, out),
+        Command::Password(how) => recovery::password(how, store, out),
+        Command::Totp(what) => recovery::totp(what, store, out),
         Command::Log(log) => log::run(log, store, out),
         Command::Edit { id, json } => edit::edit(store, &id, &json, out),
         Command::Trash { ids } => edit::trash(store, &ids, out),

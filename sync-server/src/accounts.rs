@@ -16,14 +16,18 @@ use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::state::AppState;
 
+pub mod address;
 mod credentials;
 pub mod device_key;
 pub mod devices;
 pub mod housekeeping;
 pub mod lockout;
+pub mod mailed_tokens;
+pub mod password;
 pub mod refresh_token;
 pub mod sign_ins;
 pub mod tokens;
+pub mod totp;
 
 use credentials::Credentials;
 use device_key::parse_public_key;
@@ -41,6 +45,9 @@ pub fn routes() -> Router<AppState> {
         .route("/v1/login", post(log_in))
         .merge(tokens::routes())
         .merge(devices::routes())
+        .merge(address::routes())
+        .merge(password::routes())
+        .merge(totp::routes())
 }
 
 /// What a device needs to begin.
@@ -65,6 +72,7 @@ async fn sign_up(
     let account = insert_account(&mut tx, &email, &hash).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
+    address::send_token(&state, account);
     tracing::info!(%account, device = %signed_in.device, "account created");
     Ok((StatusCode::CREATED, Json(signed_in)))
 }
@@ -74,7 +82,7 @@ async fn log_in(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name, device, public_key } = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, device, public_key, code } = credentials.checked_for_login()?;
     let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
     let attempt = Attempt::new(&email, peer.ip());
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
@@ -85,6 +93,7 @@ async fn log_in(
     let fits = state.passwords.fits(password, hash).await?;
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
+    totp::demand(&mut tx, &state, account, code.as_deref()).await?;
     attempt.succeeded(&mut tx).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;

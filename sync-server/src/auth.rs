@@ -19,8 +19,18 @@ pub mod ed25519;
 pub mod signing_keys;
 
 /// What anybody may ask for.
-const OPEN_ROUTES: [&str; 7] =
-    ["/v1/signup", "/v1/login", "/v1/token", "/v1/token/challenge", "/.well-known/jwks.json", "/healthz", "/readyz"];
+const OPEN_ROUTES: [&str; 10] = [
+    "/v1/signup",
+    "/v1/login",
+    "/v1/confirm",
+    "/v1/password/forgotten",
+    "/v1/password/reset",
+    "/v1/token",
+    "/v1/token/challenge",
+    "/.well-known/jwks.json",
+    "/healthz",
+    "/readyz",
+];
 
 /// The device that asks, proved by its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
 /// Where `serve` listens when nothing else is said: this computer alone.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Where the server keeps its data when nothing else is said.
 pub const DEFAULT_DATA: &str = ".fitme";
+/// Who sends letters when nothing else is said.
+pub const DEFAULT_SENDER: &str = "FitME <fitme@localhost>";
 
 /// The sync server of FitME: takes what devices send, orders, stores and merges it, and hands it to the other devices.
 #[derive(Debug, Parser)]
@@ -43,9 +46,51 @@ pub struct ServeArgs {
     /// Without it the first start makes one in the data folder.
     #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
     pub master_key: Option<PathBuf>,
+    /// How to send mail.
+    #[command(flatten)]
+    pub mail: MailArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// How the server sends mail.
+#[derive(Debug, Args)]
+pub struct MailArgs {
+    /// Mail server, as smtps://user:password@mail.example.org (port 465), or smtp://…?tls=required (STARTTLS). Without it
+    /// letters are written into the folder `mail` of the data folder. Give it by the environment.
+    #[arg(long, env = "FITME_SMTP_URL", value_name = "URL", hide_env_values = true)]
+    pub smtp_url: Option<SmtpUrl>,
+    /// Who sends the letters.
+    #[arg(long, env = "FITME_MAIL_FROM", value_name = "SENDER", default_value = DEFAULT_SENDER)]
+    pub mail_from: String,
+}
+
+/// The address of a mail server, which may hold a password: it is never printed.
+#[derive(Clone)]
+pub struct SmtpUrl(String);
+
+impl SmtpUrl {
+    /// Connections to it; `None` if it is no such address.
+    #[must_use]
+    pub fn transport(&self) -> Option<AsyncSmtpTransport<Tokio1Executor>> {
+        Some(AsyncSmtpTransport::<Tokio1Executor>::from_url(&self.0).ok()?.build())
+    }
+}
+
+/// Takes any text, as [`DatabaseUrl`] does.
+impl FromStr for SmtpUrl {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SmtpUrl(hidden)")
+    }
 }
 
 /// Which database the program works on.

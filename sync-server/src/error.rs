@@ -63,6 +63,18 @@ errors! {
     /// Login with an unknown address or a wrong password; which of both is not said.
     WrongCredentials = "wrong_credentials", UNAUTHORIZED, INFO,
         "E-mail address or password is wrong; check both.";
+    /// A login without the code that the account asks for.
+    CodeNeeded = "code_needed", UNAUTHORIZED, INFO,
+        "This account asks for a code at login; send the one that the app shows, or a recovery code.";
+    /// A code that is wrong, or was taken before.
+    WrongCode = "wrong_code", UNAUTHORIZED, INFO,
+        "The code is wrong or was used before; wait for the next one.";
+    /// The second factor is on already.
+    TotpOn = "totp_on", CONFLICT, INFO,
+        "The account asks for codes already; turn that off first.";
+    /// A mailed token that is unknown, used or over.
+    WrongToken = "wrong_token", BAD_REQUEST, INFO,
+        "The mailed token is wrong, was used before or is too old; have another one mailed.";
     /// Too many failed logins for this address from this network.
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, WARN,
         "Too many logins have failed; try again after the time in retry-after.";

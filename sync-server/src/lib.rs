@@ -22,6 +22,7 @@ pub mod http;
 pub mod ingest;
 pub mod json_body;
 pub mod live_sign_ins;
+pub mod mail;
 pub mod master_key;
 pub mod merge;
 pub mod once;

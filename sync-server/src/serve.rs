@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
 use crate::db::{self, DatabaseError, Installation, Standing};
 use crate::http::router;
+use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
 use crate::state::AppState;
@@ -43,6 +44,9 @@ pub enum ServeError {
     /// No master key.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    /// No mail.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// No keys for access tokens.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeysError),
@@ -73,8 +77,9 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .await
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
+    let mailer = Mailer::open(&args.mail, &args.database.data)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, shutdown).await;
+    let served = answer(listener, &database.pool, master, mailer, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -92,6 +97,7 @@ async fn answer(
     listener: TcpListener,
     pool: &PgPool,
     master: MasterKey,
+    mailer: Mailer,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, standing) = Installation::establish(pool).await?;
@@ -103,7 +109,7 @@ async fn answer(
             "the database is a copy or was restored: devices are told to compare everything with it"
         ),
     }
-    let state = AppState::new(pool.clone(), installation, master, Clock::default(), shutdown).await?;
+    let state = AppState::new(pool.clone(), installation, master, Clock::default(), mailer, shutdown).await?;
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
     Ok(listen(listener, state).await?)
 }

@@ -12,6 +12,7 @@ use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
 use crate::db::Installation;
 use crate::engine::Engine;
+use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
 
@@ -33,6 +34,10 @@ pub struct AppState {
     pub clock: Clock,
     /// Makes and reads access tokens.
     pub tokens: AccessTokens,
+    /// Opens what the database keeps sealed.
+    pub master: MasterKey,
+    /// Sends letters.
+    pub mailer: Mailer,
     /// What devices sign to prove themselves.
     pub challenges: Challenges,
     /// Hashes passwords, a few at a time.
@@ -68,6 +73,7 @@ impl AppState {
         installation: Installation,
         master: MasterKey,
         clock: Clock,
+        mailer: Mailer,
         shutdown: CancellationToken,
     ) -> Result<Self, SigningKeysError> {
         let keys = SigningKeys::open(pool.clone(), master.clone(), clock.clone()).await?;
@@ -78,6 +84,8 @@ impl AppState {
             engine: Engine::start(pool.clone(), &shutdown),
             tokens: AccessTokens::new(keys, clock.clone()),
             challenges: Challenges::new(&master),
+            master,
+            mailer,
             passwords: Passwords::default(),
             limits: Limits::default(),
             pool,

@@ -8,10 +8,13 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
+use sync_server::config::{DEFAULT_SENDER, MailArgs};
 use sync_server::db::{self, Installation};
+use sync_server::mail::Mailer;
 use sync_server::master_key::MasterKey;
 use sync_server::serve;
 use sync_server::state::AppState;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub struct ServerHere {
     url: String,
     state: AppState,
+    data: TempDir,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,6 +41,9 @@ impl ServerHere {
     pub fn with(database_url: &str, master: &MasterKey, clock: Clock, access_lifetime: Duration) -> Self {
         let (ready, started) = mpsc::channel();
         let (options, master) = (PgConnectOptions::from_str(database_url).expect("an address"), master.clone());
+        let data = tempfile::tempdir().expect("a temporary folder can be made");
+        let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
+        let mailer = Mailer::open(&mail, data.path()).unwrap_or_else(|error| panic!("{error}"));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
             runtime.block_on(async {
@@ -44,7 +51,7 @@ impl ServerHere {
                 let pool = db::connect(options).await.expect("the database answers");
                 let (installation, _) = Installation::establish(&pool).await.expect("the database is migrated");
                 let shutdown = CancellationToken::new();
-                let state = AppState::new(pool, installation, master, clock, shutdown).await;
+                let state = AppState::new(pool, installation, master, clock, mailer, shutdown).await;
                 let mut state = state.unwrap_or_else(|error| panic!("{error}"));
                 state.tokens = state.tokens.living(access_lifetime);
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
@@ -54,13 +61,26 @@ impl ServerHere {
             });
         });
         let (url, state) = started.recv().expect("the server starts");
-        Self { url, state, thread: Some(thread) }
+        Self { url, state, data, thread: Some(thread) }
     }
 
     /// `http://127.0.0.1:PORT`
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The letters that it has sent, in no order.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn letters(&self) -> Vec<String> {
+        let folder = std::fs::read_dir(self.data.path().join("mail")).expect("the server has made it");
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(entry.expect("a file of the folder").path()).expect("a letter is text")
+        };
+        folder.map(read).collect()
     }
 
     /// What its handlers share.

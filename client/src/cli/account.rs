@@ -11,7 +11,9 @@ use crate::device_key::DeviceKey;
 use crate::error::ServerError;
 
 /// Names the password, where a command line would show it to everybody.
-const PASSWORD_VARIABLE: &str = "FITME_PASSWORD";
+pub const PASSWORD_VARIABLE: &str = "FITME_PASSWORD";
+/// The same for the one that follows it.
+pub const NEW_PASSWORD_VARIABLE: &str = "FITME_NEW_PASSWORD";
 /// A line of standard input longer than this is no password.
 const PASSWORD_BYTES: u64 = 4_096;
 
@@ -39,6 +41,9 @@ pub struct Who {
     /// What this device is to be called [default: the name of the computer]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    /// At login, the code of your second factor or a recovery code, where the account asks for one
+    #[arg(long)]
+    code: Option<String>,
 }
 
 /// The password must not reach a log.
@@ -52,8 +57,8 @@ impl std::fmt::Debug for Who {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Nobody to ask.
-    #[error("there is no password and no terminal to ask on: set {PASSWORD_VARIABLE}, or pipe it in with --password -")]
-    Nowhere,
+    #[error("there is no password and no terminal to ask on: set {0}, or pipe it in with --password -")]
+    Nowhere(&'static str),
     /// The two that were typed differ.
     #[error("the two passwords differ: nothing was sent, try again")]
     Differ,
@@ -78,12 +83,17 @@ pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result
     let device = known.as_ref().map(|known| known.device);
     let (known_server, known_name) = known.map(|known| (known.server, known.device_name)).unzip();
     let server = who.server.or(known_server).ok_or(Refusal::NoServer)?;
+    let asked = match intent {
+        Intent::SignUp => Secret::New { variable: PASSWORD_VARIABLE },
+        Intent::LogIn => Secret::Known,
+    };
     let credentials = Credentials {
         email: who.email,
-        password: password(who.password, intent)?,
+        password: secret(who.password.as_deref(), asked)?,
         device_name: who.device.or(known_name).unwrap_or_else(device_name),
         device,
         public_key: Some(DeviceKey::of(store)?.public()),
+        code: who.code,
     };
     let adoption = runtime()?.block_on(async {
         match intent {
@@ -103,13 +113,33 @@ pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result
     Ok(())
 }
 
-fn password(given: Option<String>, intent: Intent) -> Result<String, PasswordError> {
-    let password = match given.as_deref() {
+/// Which password is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secret {
+    /// The account's.
+    Known,
+    /// One that is chosen now: a slip in it would lock its owner out, so it is asked for twice.
+    New {
+        /// Names it in the environment.
+        variable: &'static str,
+    },
+}
+
+/// A password: as it was given, else from the environment, else asked for.
+///
+/// # Errors
+/// [`PasswordError`] where there is none.
+pub fn secret(given: Option<&str>, which: Secret) -> Result<String, PasswordError> {
+    let variable = match which {
+        Secret::Known => PASSWORD_VARIABLE,
+        Secret::New { variable } => variable,
+    };
+    let password = match given {
         Some("-") => from_stdin()?,
         Some(password) => password.to_owned(),
-        None => match std::env::var(PASSWORD_VARIABLE) {
+        None => match std::env::var(variable) {
             Ok(password) => password,
-            Err(_) => asked(intent)?,
+            Err(_) => asked(which, variable)?,
         },
     };
     if password.is_empty() { Err(PasswordError::Empty) } else { Ok(password) }
@@ -123,14 +153,16 @@ fn from_stdin() -> Result<String, PasswordError> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn asked(intent: Intent) -> Result<String, PasswordError> {
+fn asked(which: Secret, variable: &'static str) -> Result<String, PasswordError> {
     if !io::stdin().is_terminal() {
-        return Err(PasswordError::Nowhere);
+        return Err(PasswordError::Nowhere(variable));
     }
     let ask = |prompt| rpassword::prompt_password(prompt).map_err(PasswordError::Unreadable);
-    let password = ask("Password: ")?;
-    // A slip in a new password locks its owner out.
-    if intent == Intent::SignUp && ask("Once more: ")? != password {
+    if which == Secret::Known {
+        return ask("Password: ");
+    }
+    let password = ask("New password: ")?;
+    if ask("Once more: ")? != password {
         return Err(PasswordError::Differ);
     }
     Ok(password)

@@ -29,17 +29,15 @@ pub struct Credentials {
     /// Public half of the device's key pair, base64 for URLs; an app of the version before keys has none.
     #[serde(default)]
     pub public_key: Option<String>,
+    /// Where the account asks for one: of the second factor, or a recovery code.
+    #[serde(default)]
+    pub code: Option<String>,
 }
 
 impl Credentials {
     /// For a new account everything has to be in order.
     pub(super) fn checked_for_sign_up(self) -> Result<Self, Refusal> {
-        let length = self.password.len();
-        if !(PASSWORD_MIN_BYTES..=PASSWORD_MAX_BYTES).contains(&length) {
-            let sentence =
-                format!("The password must have {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} bytes; choose another.");
-            return Err(ApiError::BadRequest.because(sentence));
-        }
+        checked_new_password(&self.password)?;
         self.checked_for_login()
     }
 
@@ -55,6 +53,16 @@ impl Credentials {
     }
 }
 
+/// Refuses a password that may not be chosen.
+pub(super) fn checked_new_password(password: &str) -> Result<(), Refusal> {
+    if (PASSWORD_MIN_BYTES..=PASSWORD_MAX_BYTES).contains(&password.len()) {
+        return Ok(());
+    }
+    let sentence =
+        format!("The password must have {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} bytes; choose another.");
+    Err(ApiError::BadRequest.because(sentence))
+}
+
 /// A name that people know a device by, trimmed.
 pub(super) fn checked_device_name(name: &str) -> Result<String, Refusal> {
     let name = name.trim();
@@ -67,7 +75,7 @@ pub(super) fn checked_device_name(name: &str) -> Result<String, Refusal> {
 
 /// Lower case, so that an address is the same on every device whatever the database's locale; `None` if it is no address.
 /// Only the shape is checked: whether mail arrives is shown by mail alone.
-fn normalised_email(text: &str) -> Option<String> {
+pub(super) fn normalised_email(text: &str) -> Option<String> {
     let email = text.trim().to_lowercase();
     let (local, domain) = email.rsplit_once('@')?;
     let plain = !email.contains(|c: char| c.is_whitespace() || c.is_control());

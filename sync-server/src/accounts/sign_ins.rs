@@ -39,6 +39,8 @@ pub enum Cause {
     LoggedOut,
     /// The device was revoked.
     Revoked,
+    /// The account has another password.
+    PasswordChanged,
 }
 
 impl Cause {
@@ -48,6 +50,7 @@ impl Cause {
             Self::Reused => "reused",
             Self::LoggedOut => "logged_out",
             Self::Revoked => "revoked",
+            Self::PasswordChanged => "password_changed",
         }
     }
 }
@@ -183,6 +186,36 @@ pub async fn end_of_device(db: &mut PgConnection, device: Uuid, cause: Cause) ->
          )
          SELECT pg_notify($3, sign_in::text)::text FROM ended",
         device,
+        cause.name(),
+        ENDED_CHANNEL
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(())
+}
+
+/// Ends every live sign-in of an account but `except`, and tells every node once that is committed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn end_of_account(
+    db: &mut PgConnection,
+    account: Uuid,
+    except: Option<Uuid>,
+    cause: Cause,
+) -> Result<(), sqlx::Error> {
+    // Those of the version before sign-ins too.
+    sqlx::query!("UPDATE devices SET token_hash = NULL, token_expires_at = NULL WHERE account = $1", account)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query!(
+        "WITH ended AS (
+             UPDATE sign_ins SET ended_at = clock_timestamp(), ended_because = $3
+             WHERE account = $1 AND ended_at IS NULL AND sign_in IS DISTINCT FROM $2 RETURNING sign_in
+         )
+         SELECT pg_notify($4, sign_in::text)::text FROM ended",
+        account,
+        except,
         cause.name(),
         ENDED_CHANNEL
     )

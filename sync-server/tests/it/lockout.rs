@@ -106,11 +106,12 @@ async fn failures_are_forgotten_after_an_hour_and_leave_nothing_behind() {
 async fn medians(rounds: usize) -> (f64, f64) {
     let stage = Stage::set().await;
     let mut took = [Vec::new(), Vec::new()];
-    for _ in 0..rounds {
-        for (email, took) in [ANN, NOBODY].into_iter().zip(&mut took) {
+    for round in 0..rounds {
+        // Each goes first as often as the other.
+        for which in [round % 2, 1 - round % 2] {
             let started = Instant::now();
-            stage.fail(email, 1).await;
-            took.push(started.elapsed().as_secs_f64());
+            stage.fail([ANN, NOBODY][which], 1).await;
+            took[which].push(started.elapsed().as_secs_f64());
         }
         stage.clock.advance(3_601 * SECOND);
     }
@@ -122,8 +123,9 @@ async fn medians(rounds: usize) -> (f64, f64) {
 
 #[tokio::test]
 async fn a_known_and_an_unknown_account_are_refused_in_the_same_time() {
+    // Wide, for a busy machine: without the hash that stands in, an unknown account took a fifth.
     let (known, unknown) = medians(40).await;
-    assert!((0.75..1.33).contains(&(unknown / known)), "known {known} s, unknown {unknown} s");
+    assert!((0.6..1.67).contains(&(unknown / known)), "known {known} s, unknown {unknown} s");
 }
 
 #[tokio::test]

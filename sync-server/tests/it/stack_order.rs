@@ -12,8 +12,10 @@ use sqlx::PgPool;
 use sync_server::auth::Device;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
+use sync_server::config::{DEFAULT_SENDER, MailArgs};
 use sync_server::db::{self, Installation};
 use sync_server::http::stack;
+use sync_server::mail::Mailer;
 use sync_server::master_key::MasterKey;
 use sync_server::state::AppState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,8 +77,13 @@ impl Stage {
         let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
         let (installation, _) = Installation::establish(&pool).await.unwrap();
         let (master, clock) = (MasterKey::random(), Clock::default());
+        let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
+        let data = tempfile::tempdir().unwrap();
+        let mailer = Mailer::open(&mail, data.path()).unwrap();
         let mut state =
-            AppState::new(pool.clone(), installation, master, clock.clone(), CancellationToken::new()).await.unwrap();
+            AppState::new(pool.clone(), installation, master, clock.clone(), mailer, CancellationToken::new())
+                .await
+                .unwrap();
         state.limits.timeout = timeout;
         state.limits.requests = requests;
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -6,6 +6,7 @@ mod errors_doc;
 mod full_disk;
 mod kill;
 mod login_again;
+mod recovery;
 mod restored;
 mod running;
 mod signed_in;

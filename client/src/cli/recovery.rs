@@ -1,0 +1,118 @@
+//! `fitme confirm`, `password` and `totp`: the account's address, its password and its second factor.
+
+use std::io::Write;
+
+use fitme_core::store::Store;
+
+use super::account::{NEW_PASSWORD_VARIABLE, PASSWORD_VARIABLE, Secret, secret};
+use super::out::{FAINT, GOOD, Out, STRONG};
+use super::{Refusal, runtime};
+use crate::recovery;
+
+/// A token that came by mail.
+#[derive(Debug, clap::Args)]
+pub struct Confirm {
+    /// The token
+    token: String,
+    /// The server [default: the one this home knows]
+    #[arg(long, value_name = "URL", env = "FITME_SERVER")]
+    server: Option<String>,
+}
+
+/// How to choose a new password.
+#[derive(Debug, clap::Args)]
+pub struct Password {
+    /// Have a token mailed, because the password is forgotten
+    #[arg(long, requires = "email", conflicts_with = "token")]
+    forgotten: bool,
+    /// Whose password is forgotten
+    #[arg(long, requires = "forgotten")]
+    email: Option<String>,
+    /// The token that came by mail; every device is signed out
+    #[arg(long)]
+    token: Option<String>,
+    /// The server [default: the one this home knows]
+    #[arg(long, value_name = "URL", env = "FITME_SERVER")]
+    server: Option<String>,
+}
+
+/// What to do with the second factor.
+#[derive(Debug, clap::Subcommand)]
+pub enum Totp {
+    /// Show the secret for the app that makes codes
+    On,
+    /// Turn it on with the first code of the app, and get recovery codes
+    Confirm {
+        /// Six digits
+        code: String,
+    },
+    /// Turn it off
+    Off {
+        /// A code of the app, or a recovery code
+        code: String,
+    },
+}
+
+/// Confirms the account's address.
+///
+/// # Errors
+/// [`Refusal`] from the server.
+pub fn confirm(confirm: Confirm, store: &Store, out: &mut Out) -> Result<(), Refusal> {
+    let server = server(confirm.server, store)?;
+    runtime()?.block_on(recovery::confirm(&server, &confirm.token))?;
+    Ok(writeln!(out, "{}", out.paint(GOOD, "the address is confirmed"))?)
+}
+
+/// Changes the password, or brings a forgotten one back.
+///
+/// # Errors
+/// [`Refusal`] from the server, or where there is no password to send.
+pub fn password(how: Password, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    if let Some(email) = how.email {
+        let server = server(how.server, store)?;
+        runtime()?.block_on(recovery::forgot_password(&server, &email))?;
+        return Ok(writeln!(out, "if {email} has an account, a token is on its way by mail; it is good for an hour")?);
+    }
+    if let Some(token) = how.token {
+        let server = server(how.server, store)?;
+        let new = secret(None, Secret::New { variable: PASSWORD_VARIABLE })?;
+        runtime()?.block_on(recovery::reset_password(&server, &token, &new))?;
+        let done = out.paint(GOOD, "password changed");
+        return Ok(writeln!(out, "{done}; every device has to log in again")?);
+    }
+    let old = secret(None, Secret::Known)?;
+    let new = secret(None, Secret::New { variable: NEW_PASSWORD_VARIABLE })?;
+    runtime()?.block_on(recovery::change_password(store, &old, &new))?;
+    Ok(writeln!(out, "{}; every other device has to log in again", out.paint(GOOD, "password changed"))?)
+}
+
+/// Turns the second factor on or off.
+///
+/// # Errors
+/// [`Refusal`] from the server.
+pub fn totp(what: Totp, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    match what {
+        Totp::On => {
+            let factor = runtime()?.block_on(recovery::begin_totp(store))?;
+            writeln!(out, "{}\n{}", out.paint(STRONG, factor.secret), out.paint(FAINT, factor.uri))?;
+            writeln!(out, "enter it into an app that makes codes, then `fitme totp confirm CODE`")?;
+        }
+        Totp::Confirm { code } => {
+            let codes = runtime()?.block_on(recovery::confirm_totp(store, &code))?;
+            writeln!(out, "{}; each of these stands in for a code, once:", out.paint(GOOD, "logins need a code now"))?;
+            for code in codes {
+                writeln!(out, "  {}", out.paint(STRONG, code))?;
+            }
+        }
+        Totp::Off { code } => {
+            runtime()?.block_on(recovery::end_totp(store, &code))?;
+            writeln!(out, "{}", out.paint(GOOD, "logins need no code any more"))?;
+        }
+    }
+    Ok(())
+}
+
+fn server(given: Option<String>, store: &Store) -> Result<String, Refusal> {
+    let known = store.identity()?.map(|identity| identity.server);
+    given.or(known).ok_or(Refusal::NoServer)
+}

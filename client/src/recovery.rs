@@ -1,0 +1,88 @@
+//! The account itself: its address, its password, its second factor.
+
+use fitme_core::store::Store;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::error::ServerError;
+use crate::tokens::with_access;
+use crate::transport::Server;
+
+/// Proves the account's address by a mailed token.
+///
+/// # Errors
+/// Where the server cannot be reached, or refuses.
+pub async fn confirm(server: &str, token: &str) -> Result<(), ServerError> {
+    Server::at(server)?.post("/v1/confirm", &json!({ "token": token })).await
+}
+
+/// Has a token mailed that chooses a new password. The server says the same whether there is such an account or not.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn forgot_password(server: &str, email: &str) -> Result<(), ServerError> {
+    Server::at(server)?.post("/v1/password/forgotten", &json!({ "email": email })).await
+}
+
+/// Chooses a new password by a mailed token; every device is signed out.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn reset_password(server: &str, token: &str, password: &str) -> Result<(), ServerError> {
+    Server::at(server)?.post("/v1/password/reset", &json!({ "token": token, "password": password })).await
+}
+
+/// Chooses a new password by the old one; every other device is signed out.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn change_password(store: &mut Store, password: &str, new_password: &str) -> Result<(), ServerError> {
+    let body = json!({ "password": password, "new_password": new_password });
+    with_access(store, async |server, access| server.ask(Method::POST, "/v1/password", Some(access), Some(&body)).await)
+        .await
+}
+
+/// What an app for codes is given.
+#[derive(Deserialize)]
+pub struct Factor {
+    /// To type.
+    pub secret: String,
+    /// To scan.
+    pub uri: String,
+}
+
+/// Begins to turn the second factor on.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn begin_totp(store: &mut Store) -> Result<Factor, ServerError> {
+    with_access(store, async |server, access| server.ask(Method::POST, "/v1/totp", Some(access), None).await).await
+}
+
+#[derive(Deserialize)]
+struct Confirmed {
+    recovery_codes: Vec<String>,
+}
+
+/// Turns it on, by a first code; returns the recovery codes.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn confirm_totp(store: &mut Store, code: &str) -> Result<Vec<String>, ServerError> {
+    let body = json!({ "code": code });
+    let ask = async |server: &Server, access: &str| {
+        server.ask::<Confirmed>(Method::POST, "/v1/totp/confirm", Some(access), Some(&body)).await
+    };
+    Ok(with_access(store, ask).await?.recovery_codes)
+}
+
+/// Turns it off, by a code.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn end_totp(store: &mut Store, code: &str) -> Result<(), ServerError> {
+    let body = json!({ "code": code });
+    with_access(store, async |server, access| server.ask(Method::POST, "/v1/totp/off", Some(access), Some(&body)).await)
+        .await
+}

@@ -1,0 +1,122 @@
+//! A new password: for the old one, or for a mailed token where that is forgotten.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde::Deserialize;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::address;
+use super::credentials::{checked_new_password, normalised_email};
+use super::lockout::Attempt;
+use super::mailed_tokens::{self, Purpose};
+use super::sign_ins::{self, Cause};
+use crate::auth::Access;
+use crate::error::{ApiError, Refusal};
+use crate::json_body::JsonBody;
+use crate::mail::Letter;
+use crate::state::AppState;
+
+/// The routes of this file.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/password", post(change))
+        .route("/v1/password/forgotten", post(forgotten))
+        .route("/v1/password/reset", post(reset))
+}
+
+#[derive(Deserialize)]
+struct Forgetting {
+    email: String,
+}
+
+/// Says the same whether there is such an account or not, and as fast: whatever there is to do is done afterwards.
+async fn forgotten(State(state): State<AppState>, JsonBody(asking): JsonBody<Forgetting>) -> StatusCode {
+    if let Some(email) = normalised_email(&asking.email) {
+        let (pool, now_ms) = (state.pool.clone(), state.clock.now_ms());
+        state.mailer.send(async move { Ok(letter(&pool, email, now_ms).await?) });
+    }
+    StatusCode::ACCEPTED
+}
+
+async fn letter(pool: &PgPool, email: String, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let account = sqlx::query_scalar!("SELECT account FROM accounts WHERE lower(email) = lower($1)", email)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(account) = account else { return Ok(None) };
+    let token = mailed_tokens::make(&mut tx, account, Purpose::Reset, now_ms).await?;
+    tx.commit().await?;
+    Ok(token.map(|token| Letter {
+        to: email,
+        subject: "Choose a new password",
+        text: format!(
+            "Somebody, hopefully you, has forgotten the password of your FitME account.\n\nTo choose a new one, enter this \
+             within an hour:\n\n    fitme password --token {token}\n\nIf it was not you, do nothing: your password stays.\n"
+        ),
+    }))
+}
+
+#[derive(Deserialize)]
+struct Resetting {
+    token: String,
+    password: String,
+}
+
+/// Who has the mail has the account: every device is signed out, and the address is proved on the way.
+async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetting>) -> Result<StatusCode, Refusal> {
+    checked_new_password(&asking.password)?;
+    let hash = state.passwords.hash(asking.password).await?;
+    let now_ms = state.clock.now_ms();
+    let mut tx = state.pool.begin().await?;
+    let account = mailed_tokens::take(&mut tx, &asking.token, Purpose::Reset, now_ms).await?;
+    let account = account.ok_or(ApiError::WrongToken)?;
+    address::note_confirmed(&mut tx, account, now_ms).await?;
+    set(&mut tx, account, &hash).await?;
+    sign_ins::end_of_account(&mut tx, account, None, Cause::PasswordChanged).await?;
+    tx.commit().await?;
+    tracing::info!(%account, "password reset");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Changing {
+    password: String,
+    new_password: String,
+}
+
+/// Guesses of the old password wait like logins do; every other device is signed out.
+async fn change(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    access: Access,
+    JsonBody(asking): JsonBody<Changing>,
+) -> Result<StatusCode, Refusal> {
+    checked_new_password(&asking.new_password)?;
+    let account = access.device.account;
+    let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
+        .fetch_one(&state.pool)
+        .await?;
+    let attempt = Attempt::new(&known.email, peer.ip());
+    attempt.begin(&state.pool, state.clock.now_ms()).await?;
+    if !state.passwords.fits(asking.password, Some(known.password_hash)).await? {
+        return Err(ApiError::WrongCredentials.into());
+    }
+    let hash = state.passwords.hash(asking.new_password).await?;
+    let mut tx = state.pool.begin().await?;
+    attempt.succeeded(&mut tx).await?;
+    set(&mut tx, account, &hash).await?;
+    sign_ins::end_of_account(&mut tx, account, Some(access.sign_in), Cause::PasswordChanged).await?;
+    tx.commit().await?;
+    tracing::info!(%account, "password changed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set(db: &mut PgConnection, account: Uuid, hash: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE accounts SET password_hash = $2 WHERE account = $1", account, hash).execute(db).await?;
+    Ok(())
+}

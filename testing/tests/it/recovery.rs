@@ -1,0 +1,38 @@
+//! A password that is forgotten and one that is not enough, from the command line.
+
+use fitme_testing::{Device, Postgres, ServerHere};
+use sync_server::master_key::MasterKey;
+
+use crate::stage::wait_until;
+
+const ANN: &str = "ann@example.org";
+
+/// The token after this command in the letters, once it is there.
+fn mailed(server: &ServerHere, after: &str) -> String {
+    let found = || server.letters().iter().find_map(|letter| Some(letter.split_once(after)?.1.trim_start().to_owned()));
+    wait_until("the letter", || found().is_some());
+    found().unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn ann_confirms_her_address_forgets_her_password_and_asks_for_codes() {
+    let server = ServerHere::on(&Postgres::shared().database().url, &MasterKey::random());
+    let phone = Device::new("phone");
+    phone.sign_up(server.url(), ANN);
+    let token = mailed(&server, "fitme confirm");
+    assert!(phone.done(&["confirm", &token]).contains("is confirmed"));
+
+    phone.done(&["password", "--forgotten", "--email", ANN]);
+    let token = mailed(&server, "--token");
+    let phone = phone.with_password("another horse battery");
+    assert!(phone.done(&["password", "--token", &token]).contains("every device has to log in again"));
+    let signed_out = phone.run(&["sync"]);
+    assert!(signed_out.code == 1 && signed_out.stderr.contains("use `fitme login` again"), "{signed_out:?}");
+    phone.log_in(server.url(), ANN);
+
+    let shown = phone.done(&["totp", "on"]);
+    assert!(shown.contains("otpauth://totp/FitME:ann"), "{shown}");
+    let wrong = phone.run(&["totp", "confirm", "000000"]);
+    assert!(wrong.code == 1 && wrong.stderr.contains("The code is wrong"), "{wrong:?}");
+    phone.done(&["sync"]);
+}
