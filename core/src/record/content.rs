@@ -11,6 +11,7 @@ use crate::limits::{NAME_BYTES, PROSE_BYTES};
 
 use super::derived::{genesis_of, may_import};
 use super::ids::{self, GENESIS_ACTOR};
+use super::rule::FORBIDDEN;
 use super::shape::{Known, Member, Rule, Shape};
 use super::tables;
 
@@ -33,6 +34,9 @@ pub enum BadContent {
         "an unknown field is out of bounds: keys up to {NAME_BYTES} bytes, texts up to {PROSE_BYTES} bytes, finite numbers"
     )]
     Unknown,
+    /// A text or a key with the character that none may hold.
+    #[error("a text holds the character U+0000, which cannot be stored; take it out and make the edit again")]
+    ForbiddenCharacter,
     /// Something replaces, removes or is missing from the containers that a document keeps for ever.
     #[error("the container at {key} is made by the document's first change and never again")]
     Container {
@@ -124,6 +128,8 @@ fn operation(shape: &Shape, op: &Op, first: bool, prose: &mut usize) -> Result<(
     if op.insert || key.is_empty() || key.len() > NAME_BYTES {
         return Err(BadContent::Unknown);
     }
+    // Ids of items and rows, tags and the keys of unknown fields are shown, too.
+    storable(key)?;
     let at_root = op.obj == ObjectId::Root;
     let known = if at_root { shape.at_root(key) } else { shape.in_item(key) };
     match (&op.action, known) {
@@ -152,6 +158,7 @@ fn operation(shape: &Shape, op: &Op, first: bool, prose: &mut usize) -> Result<(
 fn element(op: &Op, prose: &mut usize) -> Result<(), BadContent> {
     match &op.action {
         OpType::Put(ScalarValue::Str(text)) => {
+            storable(text)?;
             *prose += text.len();
             if *prose <= PROSE_BYTES { Ok(()) } else { Err(BadContent::Unknown) }
         }
@@ -174,7 +181,14 @@ pub(super) fn container_kind(member: &Member) -> ObjType {
     if matches!(member, Member::Text(..)) { ObjType::Text } else { ObjType::Map }
 }
 
+fn storable(text: &str) -> Result<(), BadContent> {
+    if text.contains(FORBIDDEN) { Err(BadContent::ForbiddenCharacter) } else { Ok(()) }
+}
+
 fn bounded(scalar: &ScalarValue) -> Result<(), BadContent> {
+    if let ScalarValue::Str(text) = scalar {
+        storable(text)?;
+    }
     let within = match scalar {
         ScalarValue::Str(text) => text.len() <= PROSE_BYTES,
         ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, .. } => bytes.len() <= PROSE_BYTES,

@@ -216,9 +216,32 @@ fn with_actor_seq(payload: &[u8], seq: u8) -> Vec<u8> {
     let number = actor + 1 + 16;
     assert_eq!((bytes[dependencies], bytes[actor], bytes[number]), (1, 16, 1), "the layout is as described");
     bytes[number] = seq;
+    with_checksum(bytes)
+}
+
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = sha2::Sha256::digest(&bytes[8..]);
     bytes[4..8].copy_from_slice(&checksum[..4]);
     bytes
+}
+
+/// An older app let a note with U+0000 through. The server accepted it, and its merged record could not be stored: jsonb
+/// refuses that character. So the document was quarantined, for good.
+#[tokio::test]
+async fn a_note_that_the_database_cannot_store_is_refused_before_it_is_accepted() {
+    let node = node().await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let moods = ana.feed(Collection::Moods);
+    let (_, mut entry) = phone.log(Collection::Moods, &json!({ "at": MORNING, "valence": 1, "note": "slept~well" }));
+    let note = entry.payload.windows(10).position(|bytes| bytes == b"slept~well").unwrap();
+    entry.payload[note + 5] = 0;
+    entry.payload = with_checksum(entry.payload);
+
+    let receipts = node.push(phone.device, moods, vec![entry, phone.log_mood(1).1]).await;
+    assert_eq!(codes(&receipts), ["bad_content", "accepted"]);
+    let Receipt::Rejected(why) = &receipts[0] else { panic!("{receipts:?}") };
+    assert!(why.message.contains("U+0000") && why.message.contains("take it out"), "{}", why.message);
 }
 
 #[tokio::test]

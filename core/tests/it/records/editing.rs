@@ -189,6 +189,8 @@ fn a_refusal_says_where_and_what_would_be_right() {
         ),
         (Moods, json!({"at": MORNING, "valence": 3}), "valence must be a whole number from -2 to 2, not 3"),
         (Moods, json!({"at": MORNING, "valence": 0, "tags": [1]}), "tags must be an array of texts"),
+        (Moods, json!({"at": MORNING, "valence": 0, "note": "a\u{0}b"}), "note holds the character U+0000"),
+        (Moods, json!({"at": MORNING, "valence": 0, "tags": ["a\u{0}b"]}), "tags must be a text of one line"),
         (Profile, json!({"units": "metric", "zone": "UTC", "birth_date": "2023-02-29"}), "birth_date must be a date"),
         (Collection::Journal, json!({}), "not served"),
     ] {

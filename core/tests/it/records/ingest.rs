@@ -94,6 +94,42 @@ fn a_newer_device_may_write_new_choices_and_new_fields() {
     assert_eq!(mallory(Meals, |tx| tx.put(ROOT, "k".repeat(257), 1)), Err(BadContent::Unknown));
 }
 
+/// A note with U+0000 was accepted, and Postgres refused the merged record: jsonb cannot hold that character. The document
+/// was quarantined for good, with every later edit of it. Keys are shown as well: tags, ids of items, unknown fields.
+#[test]
+fn no_text_and_no_key_holds_what_the_database_cannot_store() {
+    let into_note = |tx: &mut Transaction<'_>| {
+        let (_, note) = tx.get(ROOT, "note")?.unwrap();
+        tx.splice_text(note, 0, 0, "slept\u{0}well")
+    };
+    let as_tag = |tx: &mut Transaction<'_>| {
+        let (_, tags) = tx.get(ROOT, "tags")?.unwrap();
+        tx.put(tags, "sun\u{0}", true)
+    };
+    let as_item = |tx: &mut Transaction<'_>| {
+        let (_, items) = tx.get(ROOT, "items")?.unwrap();
+        tx.put_object(items, "0000000\u{0}", ObjType::Map).map(drop)
+    };
+    let verdicts = [
+        mallory(Moods, into_note),
+        mallory(Moods, as_tag),
+        mallory(Meals, as_item),
+        mallory(Meals, put("menu", "soup\u{0}")),
+        mallory(Meals, put("me\u{0}nu", 1)),
+        mallory(Workouts, in_first_exercise("tempo", "30\u{0}1")),
+    ];
+    for verdict in verdicts {
+        let refused = verdict.unwrap_err();
+        assert_eq!(refused, BadContent::ForbiddenCharacter);
+        assert!(refused.to_string().contains("take it out"), "{refused}");
+    }
+    let line_break = |tx: &mut Transaction<'_>| {
+        let (_, note) = tx.get(ROOT, "note")?.unwrap();
+        tx.splice_text(note, 0, 0, "\u{1}\n\u{fffe}")
+    };
+    assert_eq!(mallory(Moods, line_break), Ok(()), "every other character can be stored");
+}
+
 #[test]
 fn containers_are_made_once_and_stay() {
     assert_eq!(mallory(Workouts, put("exercises", 1)), Err(BadContent::Container { key: "exercises" }));
