@@ -6,6 +6,7 @@ mod full_disk;
 mod kill;
 mod login_again;
 mod restored;
+mod samples;
 mod stage;
 mod together;
 mod two_nodes;
