@@ -38,7 +38,10 @@ use documents::OpenDocuments;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_store.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_store.sql"),
+    include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
+];
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]

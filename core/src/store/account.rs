@@ -208,7 +208,8 @@ impl Store {
         set_meta(&tx, "clock_offset_ms", &clock_offset_ms.to_be_bytes())?;
         {
             let mut stale = tx.prepare_cached(
-                "SELECT DISTINCT f.feed, f.wire, f.cursor FROM outbox o JOIN feeds f USING (feed) WHERE f.wire IS NOT NULL",
+                "SELECT feed, wire, cursor FROM feeds f
+                 WHERE wire IS NOT NULL AND EXISTS (SELECT 1 FROM outbox o WHERE o.feed = f.feed AND o.state = 1)",
             )?;
             let feeds: Vec<(i64, i64, i64)> =
                 stale.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
