@@ -38,9 +38,10 @@ use documents::OpenDocuments;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
+    include_str!("../../migrations/sqlite/0003_former_actors.sql"),
 ];
 
 /// Why the store cannot do what it was asked.

@@ -1,6 +1,8 @@
 //! Who this home belongs to. Until it belongs to an account everything is logged under local feed numbers; at adoption
 //! the feeds get the server's numbers and what was logged is pushed like anything else.
 
+use std::collections::BTreeSet;
+
 use rand::RngCore;
 use rusqlite::TransactionBehavior;
 
@@ -179,11 +181,23 @@ impl Store {
 
     /// Draws a new actor for the writer that has this one.
     pub fn renew_actor(&mut self, actor: ActorId, rng: &mut dyn RngCore) -> Result<(), StoreError> {
-        self.conn.execute(
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute(
+            "INSERT OR IGNORE INTO former_actors (actor) SELECT actor FROM writers WHERE actor = ?",
+            [actor.as_bytes()],
+        )?;
+        tx.execute(
             "UPDATE writers SET actor = ?2, last_accepted = NULL WHERE actor = ?1",
             (actor.as_bytes(), ActorId::random(rng).as_bytes()),
         )?;
-        Ok(())
+        Ok(tx.commit()?)
+    }
+
+    /// Every actor with which this home has written: those of its writers, and those that they had before.
+    pub fn own_actors(&self) -> Result<BTreeSet<ActorId>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT actor FROM writers UNION SELECT actor FROM former_actors")?;
+        let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The installation the device last met.
