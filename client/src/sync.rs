@@ -142,7 +142,9 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(store: &Store) -> Result<Self, ServerError> {
+    /// The store is borrowed mutably, although it is only read: a store can be sent to another thread but not be used by
+    /// two, so a shared borrow across the dialling would bind the whole sync to one thread.
+    async fn open(store: &mut Store) -> Result<Self, ServerError> {
         let Identity { server, token, .. } = store.identity()?.ok_or(ServerError::NoAccount)?;
         let (sink, incoming) = Server::at(&server)?.dial(&token).await?.split();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
@@ -254,5 +256,22 @@ pub(crate) fn ended(goodbye: Goodbye) -> ServerError {
             message: goodbye.message,
             retry_after: Duration::from_millis(goodbye.retry_after_ms.into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Apps spawn a sync on a runtime with several threads: this compiles only if they can.
+    #[test]
+    fn a_sync_can_be_spawned() {
+        fn spawnable<F: Future + Send>(_: impl FnOnce(&'static mut Store) -> F) {}
+        spawnable(until_synced);
+        spawnable(crate::once::until_synced);
+        spawnable(|store| async move {
+            let ((_tell, mut written), (news, _heard)) = (mpsc::channel(1), mpsc::channel(1));
+            watch(store, &mut written, &news).await
+        });
     }
 }
