@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
 use crate::auth::{register_device, renew_device};
+use crate::db::installation;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::state::AppState;
@@ -45,7 +46,7 @@ async fn sign_up(
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
     let account = insert_account(&mut tx, &email, &hash).await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name, None).await?;
+    let signed_in = admit(&mut tx, account, &device_name, None).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "account created");
     Ok((StatusCode::CREATED, Json(signed_in)))
@@ -63,7 +64,7 @@ async fn log_in(
     let fits = state.passwords.fits(password, hash).await?;
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
-    let signed_in = admit(&mut tx, &state, account, &device_name, device).await?;
+    let signed_in = admit(&mut tx, account, &device_name, device).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "device logged in");
     Ok(Json(signed_in))
@@ -87,13 +88,7 @@ async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str)
 }
 
 /// Registers the device and collects what it needs to begin.
-async fn admit(
-    db: &mut PgConnection,
-    state: &AppState,
-    account: Uuid,
-    name: &str,
-    known: Option<Uuid>,
-) -> Result<SignedIn, sqlx::Error> {
+async fn admit(db: &mut PgConnection, account: Uuid, name: &str, known: Option<Uuid>) -> Result<SignedIn, sqlx::Error> {
     let feeds = ensure_feeds(db, account).await?;
     let renewed = match known {
         Some(device) => renew_device(db, account, device, name).await?,
@@ -108,7 +103,7 @@ async fn admit(
         device: new.device,
         token: new.token,
         token_expires_at_ms: new.expires_at_ms,
-        installation: state.installation.hex(),
+        installation: installation::in_hex(installation::current(db).await?),
         feeds,
     })
 }

@@ -219,14 +219,14 @@ pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Res
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn changed_since(pool: &PgPool, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
+pub async fn changed_since(connection: &mut PgConnection, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.merged_seq, 0) AS "merged!"
            FROM feeds f LEFT JOIN merge_queue q ON q.feed = f.feed
            WHERE f.touched_at > clock_timestamp() - make_interval(secs => $1)"#,
         window.as_secs_f64()
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let head = |feed: i64, head: i64, merged: i64| FeedHead {
         feed: FeedId(feed.cast_unsigned()),

@@ -1,21 +1,22 @@
 //! What the nodes of one database tell each other: "feed f is at n". A hint may come late, twice or never, since a
-//! session that hears of a higher head reads the entries from Postgres; the poll finds what hints missed.
+//! session that hears of a higher head reads the entries from Postgres; the poll finds what hints missed. The poll also
+//! notices that the database was replaced, whichever node was the first to see it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fitme_core::id::FeedId;
+use fitme_core::id::{FeedId, Installation};
 use sqlx::PgPool;
-use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::db::{self, installation};
 use crate::fanout::Fanout;
-use crate::feeds;
+use crate::feeds::{self, FeedHead};
 use crate::ingest::TRANSACTION_TIMEOUT;
 
 /// The channel on which nodes notify.
@@ -59,7 +60,7 @@ impl Hints {
     /// Starts sending, listening and polling until `shutdown`.
     pub fn start(&self, pool: &PgPool, fanout: &Fanout, shutdown: &CancellationToken) {
         let node = Uuid::now_v7();
-        let options = PoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BLIND_AT_MOST);
+        let options = db::pool_options().max_connections(CONNECTIONS).acquire_timeout(BLIND_AT_MOST);
         let pool = &options.connect_lazy_with(pool.connect_options().as_ref().clone());
         for task in [
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(send(self.shared.clone(), pool.clone(), node))),
@@ -117,13 +118,17 @@ async fn poll(pool: PgPool, fanout: Fanout) {
     let mut tick = tokio::time::interval(POLL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = Instant::now();
-    let mut seen = BTreeMap::new();
+    let (mut seen, mut known) = (BTreeMap::new(), None);
     loop {
         tick.tick().await;
-        let looked = feeds::changed_since(&pool, POLL_WINDOW + answered.elapsed());
+        let looked = look(&pool, POLL_WINDOW + answered.elapsed());
         match tokio::time::timeout(BLIND_AT_MOST, looked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
-            Ok(changed) => {
+            Ok((installation, changed)) => {
                 answered = Instant::now();
+                if known.replace(installation).is_some_and(|known| known != installation) {
+                    tracing::warn!("the database was replaced; sessions end, and devices compare themselves with it");
+                    fanout.cut_off();
+                }
                 for feed in changed.iter().filter(|feed| seen.get(&feed.feed) != Some(&(feed.head, feed.merged))) {
                     fanout.merged(feed.feed, feed.merged);
                     fanout.head(feed.feed, feed.head);
@@ -137,4 +142,9 @@ async fn poll(pool: PgPool, fanout: Fanout) {
             Err(error) => tracing::debug!(%error, "could not look for feeds that changed; trying again"),
         }
     }
+}
+
+async fn look(pool: &PgPool, window: Duration) -> Result<(Installation, Vec<FeedHead>), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    Ok((installation::current(&mut connection).await?, feeds::changed_since(&mut connection, window).await?))
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
-use crate::db::{self, DatabaseError, Installation, Standing};
+use crate::db::{self, DatabaseError, installation};
 use crate::http::router;
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
 use crate::state::AppState;
@@ -78,16 +78,9 @@ pub async fn migrate(args: &DatabaseArgs) -> Result<(), ServeError> {
 }
 
 async fn answer(listener: TcpListener, pool: &PgPool, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let (installation, standing) = Installation::establish(pool).await?;
-    match standing {
-        Standing::New => tracing::info!(installation = installation.hex(), "new installation"),
-        Standing::Same => tracing::info!(installation = installation.hex(), "known installation"),
-        Standing::Replaced => tracing::warn!(
-            installation = installation.hex(),
-            "the database is a copy or was restored: devices are told to compare everything with it"
-        ),
-    }
-    let state = AppState::new(pool.clone(), installation, shutdown.clone());
+    let (installation, is_new) = installation::establish(pool).await?;
+    tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
+    let state = AppState::new(pool.clone(), shutdown.clone());
     let address = listener.local_addr()?;
     // Small messages must not wait for an acknowledgement of the one before.
     let listener = listener.tap_io(|socket| {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::Installation;
 use crate::engine::Engine;
 use crate::passwords::Passwords;
 
@@ -19,8 +18,6 @@ const MAX_REQUESTS: usize = 1024;
 pub struct AppState {
     /// Connections to the database.
     pub pool: PgPool,
-    /// Which installation the database is.
-    pub installation: Installation,
     /// Runs the sync sessions.
     pub engine: Engine,
     /// Hashes passwords, a few at a time.
@@ -49,8 +46,8 @@ impl Default for Limits {
 impl AppState {
     /// The state of a server on this database.
     #[must_use]
-    pub fn new(pool: PgPool, installation: Installation, shutdown: CancellationToken) -> Self {
+    pub fn new(pool: PgPool, shutdown: CancellationToken) -> Self {
         let engine = Engine::start(pool.clone(), &shutdown);
-        Self { pool, installation, engine, passwords: Passwords::default(), shutdown, limits: Limits::default() }
+        Self { pool, engine, passwords: Passwords::default(), shutdown, limits: Limits::default() }
     }
 }

@@ -13,6 +13,7 @@ mod merge_worker;
 mod phones;
 mod postgres_away;
 mod private_postgres;
+mod rogue;
 mod stack_order;
 mod telemetry;
 mod two_nodes_ingest;
