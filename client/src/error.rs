@@ -67,8 +67,16 @@ impl ServerError {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
             Self::Refused { code, .. } => {
-                const PASSING: [&str; 6] =
-                    ["unavailable", "overloaded", "timeout", "shutdown", "closed", "session_unavailable"];
+                const PASSING: [&str; 8] = [
+                    "unavailable",
+                    "overloaded",
+                    "timeout",
+                    "shutdown",
+                    "closed",
+                    "session_unavailable",
+                    "too_fast",
+                    "displaced",
+                ];
                 PASSING.contains(&code.as_str())
             }
             _ => false,

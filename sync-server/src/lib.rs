@@ -11,6 +11,7 @@ pub mod auth;
 pub mod bytes;
 pub mod config;
 pub mod db;
+pub mod devices;
 pub mod engine;
 pub mod error;
 pub mod fanout;

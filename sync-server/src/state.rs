@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::devices::{Allowance, Devices};
 use crate::engine::Engine;
 use crate::passwords::Passwords;
 
@@ -22,6 +23,8 @@ pub struct AppState {
     pub engine: Engine,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
+    /// The devices that are connected to this node.
+    pub devices: Devices,
     /// Cancelled when the server ends: long-lived connections say goodbye then.
     pub shutdown: CancellationToken,
     /// Bounds of every request.
@@ -35,11 +38,13 @@ pub struct Limits {
     pub timeout: Duration,
     /// Most requests at once.
     pub requests: usize,
+    /// What one device may take.
+    pub device: Allowance,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS }
+        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS, device: Allowance::default() }
     }
 }
 
@@ -48,6 +53,7 @@ impl AppState {
     #[must_use]
     pub fn new(pool: PgPool, shutdown: CancellationToken) -> Self {
         let engine = Engine::start(pool.clone(), &shutdown);
-        Self { pool, engine, passwords: Passwords::default(), shutdown, limits: Limits::default() }
+        let (passwords, devices, limits) = (Passwords::default(), Devices::default(), Limits::default());
+        Self { pool, engine, passwords, devices, shutdown, limits }
     }
 }

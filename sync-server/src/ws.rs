@@ -16,6 +16,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::auth::Device;
+use crate::devices::Seat;
 use crate::engine::{Engine, Performed};
 use crate::fanout::Subscription;
 use crate::state::AppState;
@@ -36,6 +37,8 @@ const OUTGOING: usize = 2;
 const PING_EVERY: Duration = Duration::from_secs(45);
 /// When a device may come back after the server had to send it away, in milliseconds.
 const RETRY_AFTER_MS: u32 = 1_000;
+/// The same for a device that takes more than its share.
+const RETRY_AFTER_EXCESS_MS: u32 = 30_000;
 
 /// Upgrades to a WebSocket and runs the session until one side goes.
 pub async fn sync(State(state): State<AppState>, device: Device, upgrade: WebSocketUpgrade) -> Response {
@@ -68,11 +71,36 @@ enum End {
     Shutdown,
     /// No sign of life.
     Silent,
+    /// More frames than one device may send.
+    TooFast,
+    /// Newer sockets of the device took its place.
+    Displaced,
+}
+
+impl End {
+    /// What the device is told, and when it may come back; nothing where nobody listens or all is said.
+    fn farewell(&self) -> Option<Goodbye> {
+        let (reason, message, retry_after_ms) = match self {
+            Self::Shutdown => (Reason::Shutdown, "the server restarts; reconnect in a moment", RETRY_AFTER_MS),
+            Self::Unavailable => {
+                (Reason::Unavailable, "the server's database is away; nothing is lost, try again", RETRY_AFTER_MS)
+            }
+            Self::TooFast => {
+                (Reason::TooFast, "the device sends more than a server takes; reconnect later", RETRY_AFTER_EXCESS_MS)
+            }
+            Self::Displaced => {
+                (Reason::Displaced, "newer connections of this device took its place", RETRY_AFTER_EXCESS_MS)
+            }
+            Self::Stuck | Self::Silent | Self::Gone | Self::Closed => return None,
+        };
+        Some(Goodbye { reason, message: message.to_owned(), retry_after_ms })
+    }
 }
 
 struct Connection {
     engine: Engine,
     device: Device,
+    seat: Seat,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     session: ServerSession,
@@ -92,6 +120,7 @@ impl Connection {
         let (sink, stream) = socket.split();
         Self {
             engine: state.engine.clone(),
+            seat: state.devices.enter(device.device, state.limits.device),
             device,
             sink,
             stream,
@@ -111,15 +140,7 @@ impl Connection {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        let farewell = match end {
-            End::Shutdown => Some((Reason::Shutdown, "the server restarts; reconnect in a moment")),
-            End::Unavailable => {
-                Some((Reason::Unavailable, "the server's database is away; nothing is lost, try again"))
-            }
-            End::Stuck | End::Silent | End::Gone | End::Closed => None,
-        };
-        if let Some((reason, message)) = farewell {
-            let goodbye = Goodbye { reason, message: message.to_owned(), retry_after_ms: RETRY_AFTER_MS };
+        if let Some(goodbye) = end.farewell() {
             self.outgoing
                 .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| Message::Binary(bytes.into())));
         }
@@ -167,6 +188,7 @@ impl Connection {
                 () = self.news.arrived() => self.take_news()?,
                 message = self.stream.next() => self.receive(message)?,
                 _ = ping.tick() => self.ping()?,
+                () = self.seat.displaced() => return Err(End::Displaced),
                 () = state.shutdown.cancelled() => return Err(End::Shutdown),
             }
         }
@@ -174,6 +196,9 @@ impl Connection {
 
     fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.answered_ping = true;
+        if matches!(message, Some(Ok(_))) && !self.seat.count_frame() {
+            return Err(End::TooFast);
+        }
         match message {
             Some(Ok(Message::Binary(bytes))) => self.handle(ServerEvent::Message(&bytes)),
             Some(Ok(Message::Text(_))) => self.handle(ServerEvent::Message(&[])),

@@ -39,6 +39,24 @@ pub struct Known {
     pub tips: HashMap<(FeedId, DocId, ActorId), u64>,
     /// The devices to which actors are bound.
     pub actors: BTreeMap<ActorId, Uuid>,
+    /// What the accounts hold. Read without a lock of its own: what another node appends to an account's other feeds in the
+    /// same moment may exceed a bound by one group.
+    pub usage: BTreeMap<Uuid, Usage>,
+}
+
+/// What an account holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Records.
+    pub documents: u64,
+    /// Sum over their changes.
+    pub bytes: u64,
+}
+
+impl Usage {
+    fn plus(self, more: Self) -> Self {
+        Self { documents: self.documents + more.documents, bytes: self.bytes + more.bytes }
+    }
 }
 
 /// A feed's row, as far as ingest moves it.
@@ -76,6 +94,8 @@ pub struct Plan {
     pub actors: BTreeMap<ActorId, ActorTip>,
     /// The feeds that move, as they will be.
     pub feeds: BTreeMap<FeedId, FeedState>,
+    /// What the accounts hold more than before.
+    pub usage: BTreeMap<Uuid, Usage>,
 }
 
 /// A row of `entries`.
@@ -128,6 +148,7 @@ struct Appendable<'a> {
     account: Uuid,
     change: &'a Change,
     document: DocumentState,
+    adds: Usage,
 }
 
 impl Planner<'_> {
@@ -152,7 +173,8 @@ impl Planner<'_> {
         let document = self.document(account, offer, change)?;
         self.dependencies(candidate, change)?;
         self.actor(candidate, change).map_err(Verdict::Rejected)?;
-        Ok(Appendable { account, change, document })
+        let adds = self.room(account, offer).map_err(Verdict::Rejected)?;
+        Ok(Appendable { account, change, document, adds })
     }
 
     fn feed(&self, feed: FeedId) -> Option<&FeedState> {
@@ -221,6 +243,20 @@ impl Planner<'_> {
         }
     }
 
+    /// What the entry adds to the account, if there is room for it.
+    fn room(&self, account: Uuid, offer: &Offer) -> Result<Usage, Rejection> {
+        let is_new = !self.known.documents.contains_key(&(account, offer.entry.doc_id));
+        let adds = Usage { documents: u64::from(is_new), bytes: offer.entry.payload.len() as u64 };
+        let Usage { documents, bytes } = self.known.usage.get(&account).copied().unwrap_or_default().plus(adds);
+        if bytes > limits::ACCOUNT_BYTES {
+            return Err(Rejection::AccountFull { bytes });
+        }
+        if is_new && documents > limits::ACCOUNT_DOCUMENTS {
+            return Err(Rejection::TooManyRecords { documents });
+        }
+        Ok(adds)
+    }
+
     /// Moves the state on, so that the next candidate is judged on it. Returns the entry's number.
     fn append(&mut self, index: usize, candidate: &Candidate<'_>, appendable: Appendable<'_>) -> u64 {
         let (offer, facts) = (candidate.offer, &appendable.change.facts);
@@ -233,6 +269,10 @@ impl Planner<'_> {
         self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest });
         self.plan.documents.insert((appendable.account, doc_id), appendable.document.clone());
         self.known.documents.insert((appendable.account, doc_id), appendable.document);
+        for usage in [&mut self.known.usage, &mut self.plan.usage] {
+            let held = usage.entry(appendable.account).or_default();
+            *held = held.plus(appendable.adds);
+        }
         self.known.entries.insert((feed, offer.id), seq);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);

@@ -104,6 +104,24 @@ pub enum Rejection {
         /// What its changes would add up to.
         bytes: u64,
     },
+    /// The account would exceed its size.
+    #[error(
+        "the account would have {bytes} bytes of history and may have {}; ask who runs the server for more",
+        limits::ACCOUNT_BYTES
+    )]
+    AccountFull {
+        /// What its changes would add up to.
+        bytes: u64,
+    },
+    /// The account would exceed its number of records.
+    #[error(
+        "the account would have {documents} records and may have {}; ask who runs the server for more",
+        limits::ACCOUNT_DOCUMENTS
+    )]
+    TooManyRecords {
+        /// How many it would have.
+        documents: u64,
+    },
     /// More concurrent edits than a document may have.
     #[error("the record has {} unmerged edits; fetch and merge them first", limits::CHANGE_DEPENDENCIES)]
     TooManyHeads,
@@ -114,7 +132,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every code, with what the person or the app can do; the list of errors in the documentation is made from it.
-    pub const CODES: [(&str, &str); 16] = [
+    pub const CODES: [(&str, &str); 18] = [
         ("kind_not_served", "The server is older than the device: update the server."),
         ("collection_not_served", "The server is older than the device: update the server."),
         ("entry_too_large", "Split the edit into smaller ones."),
@@ -129,6 +147,8 @@ impl Rejection {
         ("actor_gap", "Push the writer's earlier changes first."),
         ("foreign_actor", "The actor belongs to another device: draw a new one and make the edit again."),
         ("document_full", "The record's history is full: start a new record."),
+        ("account_full", "The account's history is full: ask who runs the server for more."),
+        ("too_many_records", "The account has as many records as it may have: ask who runs the server for more."),
         ("too_many_heads", "Fetch and merge the record's concurrent edits, then push again."),
         ("refused_by_database", "The server's database refused this one entry: report it."),
     ];
@@ -151,6 +171,8 @@ impl Rejection {
             Self::ActorGap { .. } => "actor_gap",
             Self::ForeignActor => "foreign_actor",
             Self::DocumentFull { .. } => "document_full",
+            Self::AccountFull { .. } => "account_full",
+            Self::TooManyRecords { .. } => "too_many_records",
             Self::TooManyHeads => "too_many_heads",
             Self::RefusedByDatabase => "refused_by_database",
         }

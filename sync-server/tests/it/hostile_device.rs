@@ -65,6 +65,40 @@ async fn a_frame_of_a_kind_from_the_future_is_skipped() {
     assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
 }
 
+/// Whatever the frames are: here of a kind from the future, which cost the least.
+#[tokio::test]
+async fn a_device_that_sends_without_end_is_sent_away_for_a_while() {
+    let (server, signed_up) = stage("flood@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    // What it may send at once, what becomes free again meanwhile, and more.
+    for _ in 0..4 * limits::DEVICE_FRAMES_BURST {
+        rogue.send(vec![0, 0xc2, 0x0c, 3, 1, 2, 3]).await;
+    }
+    let last = rogue.expect_goodbye("too_fast").await;
+    assert!(last.retry_after_ms > 0);
+    assert_still_serves(&server).await;
+}
+
+/// A phone that loses its network again and again leaves sockets behind; it is never locked out by them.
+#[tokio::test]
+async fn the_oldest_socket_of_a_device_makes_room_for_the_newest() {
+    let (server, signed_up) = stage("sockets@example.org").await;
+    let mut rogues = Vec::new();
+    for _ in 0..limits::DEVICE_SOCKETS {
+        let mut rogue = Rogue::connect(&server, &signed_up).await;
+        rogue.say(&Frame::Hello(rogue.hello())).await;
+        assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+        rogues.push(rogue);
+    }
+    let _newest = Rogue::connect(&server, &signed_up).await;
+    let last = rogues[0].expect_goodbye("displaced").await;
+    assert!(last.retry_after_ms > 0);
+    let second = &mut rogues[1];
+    let entries = vec![fitme_testing::entries::mood(1, 1)];
+    second.say(&Frame::Push { batch: 1, feeds: vec![wire::FeedPush { feed: second.feed("moods"), entries }] }).await;
+    assert!(matches!(second.hear().await, Some(Frame::Receipts { .. })), "the others live on");
+}
+
 #[tokio::test]
 async fn a_zstd_bomb_costs_its_bound_and_ends_the_session() {
     let (server, signed_up) = stage("bomb@example.org").await;

@@ -310,6 +310,35 @@ async fn a_document_is_full_at_a_mebibyte_and_others_go_on() {
     assert_eq!(codes(&node.push(phone.device, moods, vec![phone.log_mood(0).1]).await), ["accepted"]);
 }
 
+#[tokio::test]
+async fn an_account_is_full_at_its_bounds_and_everybody_else_goes_on() {
+    let node = node().await;
+    let (ana, ben) = (node.person().await, node.person().await);
+    let (mut phone, mut tablet) = (node.phone(&ana, 1).await, node.phone(&ben, 2).await);
+    let moods = ana.feed(Collection::Moods);
+    let (mut draft, first) = phone.log_mood(1);
+    let bytes = first.payload.len();
+    node.push(phone.device, moods, vec![first]).await;
+    let usage = "SELECT documents, bytes FROM account_usage WHERE account = $1";
+    let held: (i64, i64) = sqlx::query_as(usage).bind(ana.account).fetch_one(&node.pool).await.unwrap();
+    assert_eq!(held, (1, bytes as i64));
+
+    // As if she had used it for centuries: there is room for one of two edits, then for one of two records.
+    let edits = phone.edits(&mut draft, &[json!({ "valence": 2 }), json!({ "valence": 0 })]);
+    let set = "UPDATE account_usage SET bytes = $2, documents = $3 WHERE account = $1";
+    let fill = async |bytes: u64, documents: u64| {
+        let fill = sqlx::query(set).bind(ana.account).bind(bytes.cast_signed()).bind(documents.cast_signed());
+        fill.execute(&node.pool).await.unwrap();
+    };
+    fill(limits::ACCOUNT_BYTES - edits[0].payload.len() as u64, 1).await;
+    assert_eq!(codes(&node.push(phone.device, moods, edits).await), ["accepted", "account_full"]);
+    fill(0, limits::ACCOUNT_DOCUMENTS - 1).await;
+    let (second, third) = (phone.log_mood(1).1, phone.log_mood(1).1);
+    assert_eq!(codes(&node.push(phone.device, moods, vec![second, third]).await), ["accepted", "too_many_records"]);
+    let others = node.push(tablet.device, ben.feed(Collection::Moods), vec![tablet.log_mood(1).1]).await;
+    assert_eq!(codes(&others), ["accepted"]);
+}
+
 /// The database refuses whatever belongs to this document, as it would refuse a row that breaks a constraint.
 async fn poison(node: &Node, doc_id: DocId) {
     let hex: String = doc_id.0.iter().map(|byte| format!("{byte:02x}")).collect();

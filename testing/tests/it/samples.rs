@@ -128,6 +128,7 @@ fn a_database_of_every_earlier_version_serves_the_devices_of_then_and_new_ones()
         look.wait_for_merge();
         assert_eq!(look.records().len(), now["records"].as_object().unwrap().len(), "{}", sample.name);
         look.assert_gap_free();
+        look.assert_accounts_are_counted();
         look.assert_nothing_doubled();
     }
 }

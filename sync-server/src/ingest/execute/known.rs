@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Failure;
-use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known};
+use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known, Usage};
 
 /// The keys to look up.
 #[derive(Default)]
@@ -17,6 +17,7 @@ struct Keys {
     documents: BTreeSet<(Uuid, DocId)>,
     tips: BTreeSet<(FeedId, DocId, ActorId)>,
     actors: BTreeSet<ActorId>,
+    accounts: BTreeSet<Uuid>,
 }
 
 impl Keys {
@@ -26,6 +27,7 @@ impl Keys {
             let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
             keys.entries.insert((feed, offer.id));
             keys.documents.insert((device.account, doc_id));
+            keys.accounts.insert(device.account);
             let Some(change) = &offer.change else { continue };
             keys.changes.insert((feed, doc_id, change.facts.hash));
             keys.changes.extend(change.facts.deps.iter().map(|dependency| (feed, doc_id, *dependency)));
@@ -53,6 +55,7 @@ pub(super) async fn read(
     let documents: Vec<_> = keys.documents.iter().collect();
     let tips: Vec<_> = keys.tips.iter().collect();
     let actors: Vec<_> = keys.actors.iter().collect();
+    let accounts: Vec<_> = keys.accounts.into_iter().collect();
     let rows = sqlx::query_file_as!(
         Found,
         "src/ingest/execute/known.sql",
@@ -67,6 +70,7 @@ pub(super) async fn read(
         &column(&tips, |(_, doc_id, _)| doc_id.as_bytes()) as &[&[u8]],
         &column(&tips, |(.., actor)| actor.as_bytes()) as &[&[u8]],
         &column(&actors, |actor| actor.as_bytes()) as &[&[u8]],
+        &accounts,
     )
     .fetch_all(connection)
     .await?;
@@ -77,7 +81,8 @@ pub(super) async fn read(
             2 => drop(known.changes.insert(*changes[at], (row.number(), row.entry_id()))),
             3 => drop(known.documents.insert(*documents[at], row.document())),
             4 => drop(known.tips.insert(*tips[at], row.number())),
-            _ => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+            5 => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+            _ => drop(known.usage.insert(accounts[at], row.usage())),
         }
     }
     Ok(known)
@@ -100,11 +105,16 @@ struct Found {
     heads: Option<Vec<Vec<u8>>>,
     device: Option<Uuid>,
     feed: Option<i64>,
+    documents: Option<i64>,
 }
 
 impl Found {
     fn number(&self) -> u64 {
         self.number.unwrap_or_default().cast_unsigned()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { documents: self.documents.unwrap_or_default().cast_unsigned(), bytes: self.number() }
     }
 
     fn entry_id(&self) -> EntryId {

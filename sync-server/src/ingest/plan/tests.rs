@@ -71,6 +71,10 @@ impl Tables {
             tables.feeds.iter().filter(|(feed, _)| plan.feeds.contains_key(feed)).collect::<Vec<_>>()
         );
         tables.documents.extend(plan.documents.clone());
+        for (account, adds) in &plan.usage {
+            let held = tables.usage.entry(*account).or_default();
+            *held = held.plus(*adds);
+        }
         tables.actors.extend(plan.actors.iter().map(|(actor, tip)| (*actor, tip.device)));
     }
 
@@ -130,6 +134,25 @@ fn a_document_has_a_bounded_size() {
     let part = |n, seq, deps: &[u8], bytes| offer(MOODS, 1, n, (1, seq), deps, bytes);
     let offers = [part(1, 1, &[], half), part(2, 2, &[1], half + 1), part(3, 2, &[1], half), part(4, 3, &[3], 1)];
     assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "document_full", "accepted", "document_full"]);
+}
+
+#[test]
+fn an_account_has_a_bounded_size() {
+    let mut tables = Tables::new();
+    tables.0.usage.insert(ACCOUNT, Usage { documents: 7, bytes: limits::ACCOUNT_BYTES - 20 });
+    let offers = [mood(1, (1, 1), &[]), mood(2, (1, 2), &[1]), mood(3, (1, 3), &[2])];
+    assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "accepted", "account_full"]);
+    assert_eq!(push(&mut tables, PHONE, &offers[..1]), ["duplicate"]);
+    assert_eq!(tables.0.usage[&ACCOUNT], Usage { documents: 8, bytes: limits::ACCOUNT_BYTES });
+}
+
+#[test]
+fn an_account_has_a_bounded_number_of_records_and_those_can_be_edited() {
+    let mut tables = Tables::new();
+    tables.0.usage.insert(ACCOUNT, Usage { documents: limits::ACCOUNT_DOCUMENTS - 1, bytes: 0 });
+    let offers = [mood(1, (1, 1), &[]), offer(MOODS, 2, 2, (1, 1), &[], 10), mood(3, (1, 2), &[1])];
+    assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "too_many_records", "accepted"]);
+    assert_eq!(tables.0.usage[&ACCOUNT], Usage { documents: limits::ACCOUNT_DOCUMENTS, bytes: 20 });
 }
 
 #[test]
