@@ -27,6 +27,7 @@ pub mod passwords;
 pub mod private_postgres;
 pub mod serve;
 pub mod shutdown;
+pub mod slow_reader;
 pub mod state;
 pub mod telemetry;
 pub mod ws;

@@ -14,6 +14,7 @@ use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
 use crate::http::router;
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
+use crate::slow_reader::{Patience, PatientListener};
 use crate::state::AppState;
 
 /// How long running requests may take to finish once the server was told to stop.
@@ -86,6 +87,7 @@ async fn answer(listener: TcpListener, pool: &PgPool, shutdown: CancellationToke
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
+    let listener = PatientListener::new(listener, Patience::default());
     announce(&format!("listening on http://{address}"))?;
     let server = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
