@@ -130,6 +130,28 @@ fn no_text_and_no_key_holds_what_the_database_cannot_store() {
     assert_eq!(mallory(Moods, line_break), Ok(()), "every other character can be stored");
 }
 
+/// A newer version may nest maps in an item, and one change may hold 10,000 operations. Looking for conflicts called itself
+/// once a level, and the path of each level was written out in full: one such record ended every device that showed it.
+#[test]
+fn a_record_nested_without_end_is_accepted_and_costs_those_who_show_it_little() {
+    const LEVELS: usize = 9_000;
+    let mut mallory = Device::new(66);
+    mallory.create(Workouts, &examples::full(Workouts));
+    let payload = forged(&mut mallory.doc, ActorId([66; 16]), 1, |tx| {
+        let (_, exercises) = tx.get(ROOT, "exercises")?.unwrap();
+        let mut object = tx.get(&exercises, "0000000a")?.unwrap().1;
+        for _ in 0..LEVELS {
+            object = tx.put_object(object, "n".repeat(100), ObjType::Map)?;
+        }
+        Ok(())
+    });
+    assert_eq!(verdict(Workouts, random_id(), &payload), Ok(()));
+    assert_eq!(record::conflicts(&mallory.doc, Workouts), []);
+    let history = record::history(&mallory.doc);
+    let shown: usize = history.iter().flat_map(|change| &change.fields).map(String::len).sum();
+    assert!(shown < 10_000, "{shown} bytes of paths");
+}
+
 #[test]
 fn containers_are_made_once_and_stay() {
     assert_eq!(mallory(Workouts, put("exercises", 1)), Err(BadContent::Container { key: "exercises" }));
