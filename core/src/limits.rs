@@ -56,7 +56,7 @@ pub const ACCOUNT_BYTES: u64 = 4 << 30;
 pub const ACCOUNT_DOCUMENTS: u64 = 1_000_000;
 /// Sockets of one device on one node: every writer of a home may have its own.
 pub const DEVICE_SOCKETS: usize = ACTORS;
-/// Frames a second of one device, over all its sockets, in the long run. A device that pushes entries one by one as fast as
+/// Frames a second of one device, over all its sockets and one-shot exchanges, in the long run. A device that pushes entries one by one as fast as
 /// receipts come back sends some hundreds; so many cost the server a twentieth of a core.
 pub const DEVICE_FRAMES_PER_SECOND: u32 = 1_000;
 /// Frames that a device may send at once, after a pause.

@@ -1,5 +1,5 @@
-//! How much of this node one device may take: so many sockets, and so many frames a second over all of them. What goes
-//! beyond is a fault in an app or an attack, and must not become other people's waiting.
+//! How much of this node one device may take: so many sockets, and so many frames a second over all of them and its
+//! one-shot exchanges. What goes beyond is a fault in an app or an attack, and must not become other people's waiting.
 //!
 //! The newest socket always gets its place and the oldest gives up its own: a phone that loses its network leaves dead
 //! sockets behind, and must not be locked out by them.
@@ -9,9 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fitme_core::limits;
+use fitme_core::wire::{Goodbye, Reason};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// When a device that took more than its share may come back, in milliseconds.
+pub const RETRY_AFTER_MS: u32 = 30_000;
 
 /// What one device may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +47,14 @@ pub struct Devices {
 #[derive(Debug, Default)]
 struct Room {
     devices: HashMap<Uuid, Present>,
-    /// Those whose last socket left. They are remembered until their pace is dry: reconnecting buys no frames.
+    /// Those without a socket. They are remembered until their pace is dry: reconnecting buys no frames.
     left: VecDeque<Uuid>,
 }
 
 #[derive(Debug)]
 struct Present {
+    /// Whether it stands in `left`.
+    left: bool,
     /// Oldest first.
     seats: VecDeque<(u64, CancellationToken)>,
     next: u64,
@@ -71,12 +77,7 @@ impl Devices {
     #[must_use]
     pub fn enter(&self, device: Uuid, allowance: Allowance) -> Seat {
         let mut room = lock(&self.room);
-        room.forget(Instant::now());
-        let here = room.devices.entry(device).or_insert_with(|| Present {
-            seats: VecDeque::new(),
-            next: 0,
-            pace: Arc::new(Mutex::new(Pace { dry_at: Instant::now() })),
-        });
+        let here = room.present(device, Instant::now());
         while here.seats.len() >= allowance.sockets {
             let Some((_, oldest)) = here.seats.pop_front() else { break };
             oldest.cancel();
@@ -87,16 +88,42 @@ impl Devices {
         let pace = Arc::clone(&here.pace);
         Seat { room: Arc::clone(&self.room), device, number, displaced, pace, allowance }
     }
+
+    /// Counts a frame of a one-shot exchange; false when it is one too many.
+    #[must_use]
+    pub fn count_frame(&self, device: Uuid, allowance: Allowance) -> bool {
+        let (mut room, now) = (lock(&self.room), Instant::now());
+        let fits = lock(&room.present(device, now).pace).count(now, allowance);
+        room.wait_outside(device);
+        fits
+    }
+}
+
+/// What a device is told that sends too much.
+#[must_use]
+pub fn too_fast() -> Goodbye {
+    let message = "the device sends more than a server takes; reconnect later".to_owned();
+    Goodbye { reason: Reason::TooFast, message, retry_after_ms: RETRY_AFTER_MS }
 }
 
 impl Room {
+    fn present(&mut self, device: Uuid, now: Instant) -> &mut Present {
+        self.forget(now);
+        self.devices.entry(device).or_insert_with(|| Present {
+            left: false,
+            seats: VecDeque::new(),
+            next: 0,
+            pace: Arc::new(Mutex::new(Pace { dry_at: now })),
+        })
+    }
+
+    /// Forgets who has no socket and whose pace is dry; looks at one more than those.
     fn forget(&mut self, now: Instant) {
         while let Some(device) = self.left.front() {
-            if let Some(here) = self.devices.get(device).filter(|here| here.seats.is_empty()) {
-                if lock(&here.pace).dry_at > now {
-                    return;
-                }
-                self.devices.remove(device);
+            match self.devices.get_mut(device) {
+                Some(here) if !here.seats.is_empty() => here.left = false,
+                Some(here) if lock(&here.pace).dry_at > now => return,
+                _ => drop(self.devices.remove(device)),
             }
             self.left.pop_front();
         }
@@ -105,9 +132,14 @@ impl Room {
     fn leave(&mut self, device: Uuid, number: u64) {
         if let Some(here) = self.devices.get_mut(&device) {
             here.seats.retain(|(seat, _)| *seat != number);
-            if here.seats.is_empty() {
-                self.left.push_back(device);
-            }
+            self.wait_outside(device);
+        }
+    }
+
+    fn wait_outside(&mut self, device: Uuid) {
+        if let Some(here) = self.devices.get_mut(&device).filter(|here| here.seats.is_empty() && !here.left) {
+            here.left = true;
+            self.left.push_back(device);
         }
     }
 }
@@ -186,15 +218,28 @@ mod tests {
     }
 
     #[test]
-    fn the_sockets_of_a_device_share_one_pace_and_reconnecting_buys_no_frames() {
+    fn sockets_and_exchanges_share_one_pace_and_reconnecting_buys_no_frames() {
         let devices = Devices::default();
         let (one, other) = (devices.enter(PHONE, SMALL), devices.enter(PHONE, SMALL));
-        assert_eq!([one.count_frame(), other.count_frame(), one.count_frame()], [true; 3]);
-        assert!(!other.count_frame());
+        assert_eq!([one.count_frame(), other.count_frame(), devices.count_frame(PHONE, SMALL)], [true; 3]);
+        assert_eq!([other.count_frame(), devices.count_frame(PHONE, SMALL)], [false; 2]);
         drop((one, other));
         assert!(!devices.enter(PHONE, SMALL).count_frame());
-        assert!(devices.enter(TABLET, SMALL).count_frame());
-        lock(&devices.room).forget(Instant::now() + HOUR * 3);
-        assert!(lock(&devices.room).devices.is_empty(), "nobody is remembered for longer than that");
+        assert!(devices.count_frame(TABLET, SMALL));
+    }
+
+    #[test]
+    fn nobody_is_remembered_for_longer_than_frames_are() {
+        let devices = Devices::default();
+        assert!(devices.count_frame(TABLET, SMALL) && devices.count_frame(TABLET, SMALL));
+        assert!(devices.enter(PHONE, SMALL).count_frame());
+        let stays = devices.enter(PHONE, SMALL);
+        let mut room = lock(&devices.room);
+        assert_eq!(room.left, [TABLET, PHONE]);
+        room.forget(Instant::now() + HOUR * 3);
+        assert_eq!((room.devices.len(), room.left.len()), (1, 0));
+        drop(room);
+        drop(stays);
+        assert_eq!(lock(&devices.room).left, [PHONE], "in the line again");
     }
 }

@@ -16,7 +16,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::auth::Device;
-use crate::devices::Seat;
+use crate::devices::{self, Seat};
 use crate::engine::{Engine, Performed};
 use crate::fanout::Subscription;
 use crate::state::AppState;
@@ -37,8 +37,6 @@ const OUTGOING: usize = 2;
 const PING_EVERY: Duration = Duration::from_secs(45);
 /// When a device may come back after the server had to send it away, in milliseconds.
 const RETRY_AFTER_MS: u32 = 1_000;
-/// The same for a device that takes more than its share.
-const RETRY_AFTER_EXCESS_MS: u32 = 30_000;
 
 /// Upgrades to a WebSocket and runs the session until one side goes.
 pub async fn sync(State(state): State<AppState>, device: Device, upgrade: WebSocketUpgrade) -> Response {
@@ -85,11 +83,9 @@ impl End {
             Self::Unavailable => {
                 (Reason::Unavailable, "the server's database is away; nothing is lost, try again", RETRY_AFTER_MS)
             }
-            Self::TooFast => {
-                (Reason::TooFast, "the device sends more than a server takes; reconnect later", RETRY_AFTER_EXCESS_MS)
-            }
+            Self::TooFast => return Some(devices::too_fast()),
             Self::Displaced => {
-                (Reason::Displaced, "newer connections of this device took its place", RETRY_AFTER_EXCESS_MS)
+                (Reason::Displaced, "newer connections of this device took its place", devices::RETRY_AFTER_MS)
             }
             Self::Stuck | Self::Silent | Self::Gone | Self::Closed => return None,
         };

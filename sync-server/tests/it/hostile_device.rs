@@ -1,5 +1,7 @@
 //! What a broken or hostile device sends. Each time: a typed end, and the server and everybody else go on.
 
+use std::time::Duration;
+
 use fitme_core::id::FeedId;
 use fitme_core::limits;
 use fitme_core::wire::{self, Frame, Hello, Reason, Receipt};
@@ -7,8 +9,13 @@ use fitme_testing::{Postgres, ServerProcess};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use serde_json::Value;
+use sync_server::db;
+use sync_server::devices::Allowance;
+use sync_server::http::router;
+use sync_server::state::AppState;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::sign_up;
 use crate::rogue::Rogue;
@@ -77,6 +84,31 @@ async fn a_device_that_sends_without_end_is_sent_away_for_a_while() {
     let last = rogue.expect_goodbye("too_fast").await;
     assert!(last.retry_after_ms > 0);
     assert_still_serves(&server).await;
+}
+
+/// The same frames in one-shot exchanges, at a server that takes two of them.
+#[tokio::test]
+async fn a_device_that_exchanges_without_end_is_sent_away_for_a_while() {
+    let database = Postgres::shared().database();
+    let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
+    db::installation::establish(&pool).await.unwrap();
+    let mut state = AppState::new(pool, CancellationToken::new());
+    state.limits.device = Allowance { frame_every: Duration::from_secs(3_600), burst: 2, ..Allowance::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router(state)).into_future());
+    let signed_up = sign_up(&url, "exchanges@example.org", "rogue").await.body;
+    let exchange = async || {
+        let request = reqwest::Client::new().post(format!("{url}/v1/sync/once"));
+        let request = request.bearer_auth(signed_up["token"].as_str().unwrap());
+        let answer = request.body(vec![0, 0, 0, 7, 0, 0xc2, 0x0c, 3, 1, 2, 3]).send().await.unwrap();
+        wire::decode(&answer.bytes().await.unwrap()[4..]).unwrap()
+    };
+    for _ in 0..2 {
+        assert!(matches!(exchange().await, Some(Frame::More(_))));
+    }
+    let Some(Frame::Goodbye(last)) = exchange().await else { panic!("no Goodbye") };
+    assert_eq!((last.reason, last.retry_after_ms > 0), (Reason::TooFast, true));
 }
 
 /// A phone that loses its network again and again leaves sockets behind; it is never locked out by them.
