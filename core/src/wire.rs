@@ -152,7 +152,7 @@ pub struct FeedPage {
     pub first_seq: u64,
     /// The entries.
     pub items: Vec<Item>,
-    /// Every entry up to here is in the server's merged documents.
+    /// Every entry up to here is in the server's merged documents, and none of those is in quarantine.
     pub merged_seq: u64,
 }
 

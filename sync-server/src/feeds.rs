@@ -20,7 +20,7 @@ pub struct FeedHead {
     pub feed: FeedId,
     /// The last number given.
     pub head: u64,
-    /// Every entry up to here is merged.
+    /// Every entry up to here is merged, and none of a document in quarantine.
     pub merged: u64,
 }
 
@@ -60,7 +60,7 @@ async fn read_feeds(
     let rows = sqlx::query_as!(
         FeedRow,
         r#"SELECT f.feed, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
-                  COALESCE(q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
+                  COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
            FROM feeds f
            LEFT JOIN merge_queue q ON q.feed = f.feed
            LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
@@ -221,7 +221,7 @@ pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Res
 /// When the database does not answer.
 pub async fn changed_since(connection: &mut PgConnection, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.merged_seq, 0) AS "merged!"
+        r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!"
            FROM feeds f LEFT JOIN merge_queue q ON q.feed = f.feed
            WHERE f.touched_at > clock_timestamp() - make_interval(secs => $1)"#,
         window.as_secs_f64()

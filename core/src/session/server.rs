@@ -47,7 +47,7 @@ pub enum ServerEvent<'a> {
     Live(LiveEntries<'a>),
     /// A feed's head, as another node or the poll says.
     Head(FeedId, u64),
-    /// A feed was merged up to here.
+    /// A feed was merged up to here, without a document in quarantine.
     Merged(FeedId, u64),
 }
 
@@ -115,7 +115,7 @@ pub struct AccountFeed {
     pub head: u64,
     /// The digest at the head.
     pub head_digest: Digest,
-    /// Every entry up to here is merged.
+    /// Every entry up to here is merged, and none of a document in quarantine.
     pub merged: u64,
     /// The digest at the cursor that was asked about; `None` if the feed does not reach it or nothing was asked.
     pub digest_at_cursor: Option<Digest>,

@@ -5,6 +5,7 @@ mod errors_doc;
 mod full_disk;
 mod kill;
 mod login_again;
+mod quarantine;
 mod restored;
 mod samples;
 mod stage;
