@@ -40,7 +40,8 @@ pub struct Wanted {
 
 /// The singular will do, as `fitme log` has it.
 fn collection(name: &str) -> Result<Collection, String> {
-    let served = || Collection::ALL.into_iter().filter(|collection| collection.is_served());
+    // Grants have a command of their own.
+    let served = || Collection::ALL.into_iter().filter(|one| one.is_served() && !one.is_write_once());
     let fits = |collection: &Collection| collection.name() == name || collection.name().strip_suffix('s') == Some(name);
     served().find(fits).ok_or_else(|| {
         let names: Vec<_> = served().map(Collection::name).collect();

@@ -10,6 +10,7 @@ use crate::id::DocId;
 use crate::limits::{NAME_BYTES, PROSE_BYTES};
 
 use super::derived::{genesis_of, may_import};
+use super::grant::{BadConsent, Consent};
 use super::ids::{self, GENESIS_ACTOR};
 use super::rule::FORBIDDEN;
 use super::shape::{Known, Member, Rule, Shape};
@@ -57,6 +58,12 @@ pub enum BadContent {
         "an imported change has sequence 1 and time 0, builds on the genesis change alone and holds only scalars of the file"
     )]
     Import,
+    /// A second change of a document that is written once.
+    #[error("records of {0} are written once and never changed; revoke it and make another")]
+    WriteOnce(Collection),
+    /// A grant or a revocation that says nothing.
+    #[error(transparent)]
+    Consent(#[from] BadConsent),
     /// An actor that no device may use.
     #[error("the actor is reserved; draw one at random")]
     ReservedActor,
@@ -69,6 +76,9 @@ pub enum BadContent {
 pub fn check_change(collection: Collection, doc_id: DocId, read: &ReadChange) -> Result<(), BadContent> {
     let shape = tables::shape(collection).ok_or(BadContent::NotServed(collection))?;
     let facts = &read.facts;
+    if collection.is_write_once() && (doc_id.is_derived() || !facts.deps.is_empty()) {
+        return Err(BadContent::WriteOnce(collection));
+    }
     if facts.actor == GENESIS_ACTOR {
         let exact =
             doc_id.is_derived() && genesis_of(collection).is_some_and(|genesis| genesis.payload == read.payload());
@@ -93,6 +103,9 @@ pub fn check_change(collection: Collection, doc_id: DocId, read: &ReadChange) ->
     let mut prose = 0;
     for op in read.operations() {
         operation(shape, op, first, &mut prose)?;
+    }
+    if collection == Collection::Grants {
+        Consent::of_change(read)?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ fn ada_logs_one_more_set_and_nothing_else_is_written() {
 
 #[test]
 fn an_equal_value_writes_nothing() {
-    for collection in super::examples::served() {
+    for collection in super::examples::editable() {
         let mut device = with(collection, &full(collection));
         let shown = device.record(collection);
         assert_eq!(device.edit(collection, &shown), None, "{collection}");
@@ -213,7 +213,7 @@ fn trash_can_be_undone_and_twice_is_once() {
 
 #[test]
 fn an_earlier_state_comes_back_as_a_later_change() {
-    for collection in super::examples::served() {
+    for collection in super::examples::editable() {
         let mut ada = with(collection, &full(collection));
         let then = ada.record(collection);
         let first = record::history(&ada.doc)[0].hash;

@@ -253,3 +253,24 @@ fn collections_without_a_table_are_refused() {
     let payload = device.create(Moods, &examples::mood());
     assert_eq!(verdict(Collection::Journal, random_id(), &payload), Err(BadContent::NotServed(Collection::Journal)));
 }
+
+/// A grant that could be edited would let a person find something consented to that they never read.
+#[test]
+fn a_grant_is_written_once() {
+    let grants = Collection::Grants;
+    let written_once = Err(BadContent::WriteOnce(grants));
+    assert_eq!(mallory(grants, put("purpose", "care")), written_once);
+    assert_eq!(mallory(grants, put("trashed", true)), written_once);
+
+    let mut ann = Device::new(1);
+    let payload = ann.create(grants, &examples::grant());
+    assert_eq!(verdict(grants, random_id(), &payload), Ok(()));
+    assert_eq!(verdict(grants, record::profile_id(0), &payload), written_once, "its id is drawn, never derived");
+    assert!(ann.try_edit(grants, &serde_json::json!({"purpose": "care"})).is_err());
+
+    let born_trashed = forged(&mut Automerge::new(), ActorId([66; 16]), 1, |tx| {
+        tx.put(ROOT, "kind", "revocation")?;
+        tx.put(ROOT, "trashed", true)
+    });
+    assert!(matches!(verdict(grants, random_id(), &born_trashed), Err(BadContent::Consent(_))));
+}
