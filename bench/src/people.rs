@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use fitme_core::id::{Epoch, FeedId};
+use fitme_core::policy::Access;
 use fitme_core::store::{Adoption, Identity};
 use fitme_core::wire::FeedGranted;
 use sqlx::PgPool;
@@ -57,6 +58,8 @@ fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {
         account: account.into_bytes(),
         collection: feed.collection,
         scope: feed.scope,
+        access: Access::Write,
+        owner_name: String::new(),
         epoch: Epoch(epoch.to_be_bytes()),
     })
 }

@@ -1,6 +1,7 @@
 //! Sign-up and login: the home's store is adopted by the account that the server names.
 
 use fitme_core::id::{Epoch, FeedId};
+use fitme_core::policy::Access;
 use fitme_core::store::{Adoption, Identity};
 use fitme_core::wire::FeedGranted;
 use serde::Deserialize;
@@ -78,6 +79,8 @@ fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> 
             account,
             collection: feed.collection,
             scope: feed.scope,
+            access: Access::Write,
+            owner_name: String::new(),
             epoch: Epoch(epoch.to_be_bytes()),
         })
     });

@@ -43,6 +43,8 @@ pub const ACTORS: usize = 16;
 pub const ONCE_PUSH_BYTES: usize = 256 << 10;
 /// One-shot exchange: bytes of the answer, unless the request asks for less.
 pub const ONCE_ANSWER_BYTES: usize = 4 << 20;
+/// Feeds that all grants of one account name together: a hundred people who see everything.
+pub const GRANTED_FEEDS_OF_AN_ACCOUNT: u64 = 2_000;
 /// One free text (a note), in UTF-8 bytes.
 pub const PROSE_BYTES: usize = 64 << 10;
 /// One short text (a title, a name, a tag), in UTF-8 bytes.

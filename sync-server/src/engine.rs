@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Device;
 use crate::fanout::Fanout;
 use crate::feeds;
+use crate::grants;
 use crate::hints::Hints;
-use crate::ingest::Ingest;
+use crate::ingest::{Committed, Ingest};
 use crate::merge::MergeWorkers;
+use crate::regrants::Regrants;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
 const MERGE_WORKERS: usize = 2;
@@ -57,14 +59,22 @@ impl Engine {
     #[must_use]
     pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
         let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
-        hints.start(&pool, &fanout, shutdown);
+        let regrants = Regrants::default();
+        regrants.start(&pool, &fanout, shutdown);
+        hints.start(&pool, &fanout, &regrants, shutdown);
         // How far a feed is merged is no hurry, and what counts for devices the poll reads.
         let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, |_, _| {});
         let (live, told) = (fanout.clone(), hints.clone());
-        let ingest = Ingest::start(pool.clone(), move |committed| {
-            live.publish(&committed);
-            told.head(committed.feed, committed.last_seq());
-            news.notify_one();
+        let ingest = Ingest::start(pool.clone(), move |committed| match committed {
+            Committed::Entries(entries) => {
+                live.publish(&entries);
+                told.head(entries.feed, entries.last_seq());
+                news.notify_one();
+            }
+            Committed::Regranted(grantee) => {
+                regrants.tell(grantee);
+                told.regranted(grantee);
+            }
         });
         Self { pool, ingest, fanout, hints, _workers: Arc::new(workers) }
     }
@@ -87,8 +97,13 @@ impl Engine {
                 let epochs = feeds::renew_epochs(&self.pool, device.account, &diverged).await?;
                 Performed::Event(ServerEvent::EpochsRenewed(epochs))
             }
-            ServerEffect::Read { feed, after, max_bytes } => {
-                Performed::Event(ServerEvent::Page(self.read(feed, after, max_bytes).await?))
+            ServerEffect::Read { feed, others, after, max_bytes } => {
+                if !others || grants::may_read(&self.pool, device.account, feed).await? {
+                    Performed::Event(ServerEvent::Page(self.read(feed, after, max_bytes).await?))
+                } else {
+                    let grants = feeds::load_grants(&self.pool, device.account).await?;
+                    Performed::Event(ServerEvent::Regranted(Arc::new(grants)))
+                }
             }
         })
     }

@@ -121,7 +121,7 @@ impl Connection {
             sink,
             stream,
             session: ServerSession::new(Mode::Socket),
-            news: state.engine.fanout.subscription(),
+            news: state.engine.fanout.subscription(device.account),
             ingests: FuturesOrdered::new(),
             effects: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -208,6 +208,11 @@ impl Connection {
         let news = self.news.take();
         if news.cut_off {
             return Err(End::Unavailable);
+        }
+        // First of all: what was taken from the account is not sent any more.
+        if let Some(grants) = news.grants {
+            self.news.read(grants.feeds.iter().map(|feed| feed.feed));
+            self.handle(ServerEvent::Regranted(grants));
         }
         for (feed, seq) in news.merged {
             self.handle(ServerEvent::Merged(feed, seq));

@@ -153,7 +153,8 @@ impl DeviceSession {
         let fits = self.max_bytes > 0 || cursors.pack().len() <= limits::HELLO_CURSOR_BYTES;
         let hello = Hello {
             major: wire::MAJOR,
-            minor: wire::MINOR,
+            // Feeds of others are not stored yet.
+            minor: 0,
             installation: store.installation()?,
             actors: store.actors()?,
             summary: summary(feeds.iter().map(|row| (row.feed, row.epoch, row.cursor, row.digest))),
@@ -181,6 +182,7 @@ impl DeviceSession {
         match frame {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
             Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
+            Frame::FeedRevoked(_) => Err(SessionError::OutOfTurn("FeedRevoked")),
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
             Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
             Frame::More(more) => {

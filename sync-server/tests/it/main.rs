@@ -5,6 +5,7 @@
 mod accounts;
 mod client;
 mod feeds;
+mod grants;
 mod hostile_device;
 mod ingest;
 mod installation;

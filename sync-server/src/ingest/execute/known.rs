@@ -23,11 +23,13 @@ struct Keys {
 impl Keys {
     fn of(candidates: &[Candidate<'_>]) -> Self {
         let mut keys = Self::default();
-        for Candidate { device, offer } in candidates {
+        for Candidate { offer, .. } in candidates {
             let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
             keys.entries.insert((feed, offer.id));
-            keys.documents.insert((device.account, doc_id));
-            keys.accounts.insert(device.account);
+            if let Some(place) = &offer.place {
+                keys.documents.insert((place.owner, doc_id));
+                keys.accounts.insert(place.owner);
+            }
             let Some(change) = &offer.change else { continue };
             keys.changes.insert((feed, doc_id, change.facts.hash));
             keys.changes.extend(change.facts.deps.iter().map(|dependency| (feed, doc_id, *dependency)));

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fitme_core::change::ChangeFacts;
+use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::check::FeedPlace;
 
 const ACCOUNT: Uuid = Uuid::from_u128(1);
 const OTHER_ACCOUNT: Uuid = Uuid::from_u128(2);
@@ -15,6 +17,7 @@ const TABLET: Device = Device { device: Uuid::from_u128(12), account: ACCOUNT };
 const STRANGER: Device = Device { device: Uuid::from_u128(13), account: OTHER_ACCOUNT };
 const MOODS: FeedId = FeedId(100);
 const MEALS: FeedId = FeedId(101);
+const GRANTS: FeedId = FeedId(102);
 
 fn hash(n: u8) -> ChangeHash {
     ChangeHash([n; 32])
@@ -31,7 +34,8 @@ fn offer(feed: FeedId, doc: u8, n: u8, (by, actor_seq): (u8, u64), deps: &[u8], 
     let deps = deps.iter().map(|n| hash(*n)).collect();
     let facts = ChangeFacts { hash: hash(n), actor: actor(by), actor_seq, deps, time_ms: 0, operations: 1 };
     let change = Some(Change { facts, shared_actor: by == 0 });
-    Offer { feed, id: entry.id(), entry, change, standing: Standing::Open }
+    let place = Some(FeedPlace { owner: ACCOUNT, collection: Collection::Moods, scope: String::new(), grants: GRANTS });
+    Offer { feed, id: entry.id(), entry, place, change, consent: None, standing: Standing::Open }
 }
 
 fn mood(n: u8, writer: (u8, u64), deps: &[u8]) -> Offer {
