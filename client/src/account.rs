@@ -20,6 +20,8 @@ pub struct Credentials {
     pub password: String,
     /// What this device is to be called.
     pub device_name: String,
+    /// What the account is to be, at sign-up: member if it is not said.
+    pub role: Option<String>,
     /// The device that the home was before, if it was one.
     pub device: Option<[u8; 16]>,
 }
@@ -56,6 +58,7 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "email": credentials.email,
         "password": credentials.password,
         "device_name": credentials.device_name,
+        "role": credentials.role,
         "device": credentials.device.map(Uuid::from_bytes),
     });
     let answer = transport::http().post(server.route(path)).json(&body).send().await;

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod cli;
 pub mod clock;
+pub mod consent;
 pub mod error;
 pub mod fit;
 pub mod home;

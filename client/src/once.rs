@@ -89,13 +89,13 @@ impl Exchange {
             match effect {
                 DeviceEffect::Applied(applied) => {
                     report.received += applied.entries;
-                    report.changed_records += applied.documents.len();
+                    report.changed_records += applied.changed();
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.
-                DeviceEffect::Send(_) => {}
+                DeviceEffect::Send(_) | DeviceEffect::Revoked(_) => {}
             }
         }
         Ok(())

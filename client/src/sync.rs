@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
-use fitme_core::store::{Applied, Identity, Store};
+use fitme_core::store::{Applied, Identity, Other, Store};
 use fitme_core::wire::{self, Goodbye, Reason};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -59,6 +59,8 @@ pub enum News {
     Synced,
     /// Records changed.
     Applied(Applied),
+    /// Somebody no longer shares something; it was removed from this device.
+    Revoked(Other),
     /// The server refused so many writes.
     Refused(usize),
     /// No connection; the next attempt follows after so long.
@@ -199,13 +201,14 @@ impl Connection {
             }
             DeviceEffect::Applied(applied) => {
                 self.report.received += applied.entries;
-                self.report.changed_records += applied.documents.len();
+                self.report.changed_records += applied.changed();
                 self.tell(News::Applied(applied));
             }
             DeviceEffect::Refused(entries) => {
                 self.report.refused += entries;
                 self.tell(News::Refused(entries));
             }
+            DeviceEffect::Revoked(other) => self.tell(News::Revoked(other)),
             DeviceEffect::Synced => {
                 self.synced = true;
                 self.tell(News::Synced);

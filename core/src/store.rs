@@ -21,27 +21,31 @@ use crate::record::Invalid;
 
 mod account;
 mod documents;
+mod others;
 mod outbox;
 mod pull;
 mod query;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
+pub use others::Other;
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
 use documents::OpenDocuments;
+use others::OpenStores;
 
 /// How long a writer waits for another process that shares the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
+    include_str!("../../migrations/sqlite/0004_shared.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -71,6 +75,9 @@ pub enum StoreError {
         /// What was found.
         reason: MergeError,
     },
+    /// What somebody no longer shares could not be removed; it is tried again at the next contact with the server.
+    #[error("what is no longer shared with you could not be removed from this device: {0}")]
+    NotRemoved(std::io::Error),
     /// Anything else that SQLite says.
     #[error("the store failed: {0}")]
     Sqlite(rusqlite::Error),
@@ -130,12 +137,20 @@ pub struct Store {
     /// Whose actor signs local changes.
     writer: String,
     open: OpenDocuments,
+    others: OpenStores,
 }
 
 impl Store {
     /// Opens the store at `path`, making it if there is none, for the writer `writer` (each app, extension or background
     /// process that shares the file has a name of its own).
     pub fn open(path: &Path, writer: &str, rng: &mut dyn RngCore) -> Result<Self, StoreError> {
+        let mut store = Self::open_for_reading(path, writer)?;
+        store.draw_actor(rng)?;
+        Ok(store)
+    }
+
+    /// Opens a store into which this device only puts what it receives.
+    fn open_for_reading(path: &Path, writer: &str) -> Result<Self, StoreError> {
         let conn = Connection::open_with_flags(path, OpenFlags::default())?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         // FULL: a transaction survives power loss once commit returned; F_FULLFSYNC is what Apple's disks need for that.
@@ -145,9 +160,9 @@ impl Store {
              PRAGMA secure_delete = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
         )?;
         conn.set_prepared_statement_cache_capacity(64);
-        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open: OpenDocuments::default() };
+        let (open, others) = (OpenDocuments::default(), OpenStores::default());
+        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open, others };
         store.migrate()?;
-        store.draw_actor(rng)?;
         Ok(store)
     }
 

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use fitme_core::policy::Role;
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -42,10 +43,10 @@ async fn sign_up(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
-    let Credentials { email, password, device_name, .. } = credentials.checked_for_sign_up()?;
+    let Credentials { email, password, device_name, role, .. } = credentials.checked_for_sign_up()?;
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
-    let account = insert_account(&mut tx, &email, &hash).await?;
+    let account = insert_account(&mut tx, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, account, &device_name, None).await?;
     tx.commit().await?;
     tracing::info!(%account, device = %signed_in.device, "account created");
@@ -56,7 +57,7 @@ async fn log_in(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name, device } = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, device, .. } = credentials.checked_for_login()?;
     let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
         .fetch_optional(&state.pool)
         .await?;
@@ -70,13 +71,14 @@ async fn log_in(
     Ok(Json(signed_in))
 }
 
-async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str) -> Result<Uuid, Refusal> {
+async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str, role: &str) -> Result<Uuid, Refusal> {
     let account = Uuid::now_v7();
     sqlx::query!(
-        "INSERT INTO accounts (account, email, password_hash) VALUES ($1, $2, $3)",
+        "INSERT INTO accounts (account, email, password_hash, role) VALUES ($1, $2, $3, $4)",
         account,
         email,
-        password_hash
+        password_hash,
+        role
     )
     .execute(db)
     .await

@@ -24,6 +24,12 @@ pub enum ApiError {
     BadRequest,
     /// No token, or one that is unknown or expired.
     Unauthenticated,
+    /// What the account's role may not ask others for.
+    NotForRole,
+    /// An invitation that nobody made, that is over, or that somebody else has accepted.
+    UnknownInvite,
+    /// More invitations than can be open.
+    TooManyInvites,
     /// The body is longer than this address takes.
     PayloadTooLarge,
     /// The server could not answer in time.
@@ -53,11 +59,14 @@ pub struct ErrorRow {
 
 impl ApiError {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::EmailTaken,
         Self::WrongCredentials,
         Self::BadRequest,
         Self::Unauthenticated,
+        Self::NotForRole,
+        Self::UnknownInvite,
+        Self::TooManyInvites,
         Self::PayloadTooLarge,
         Self::Timeout,
         Self::Overloaded,
@@ -93,6 +102,24 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 Level::INFO,
                 "The device's token is missing, unknown or expired; log in again.",
+            ),
+            Self::NotForRole => (
+                "not_for_role",
+                StatusCode::FORBIDDEN,
+                Level::INFO,
+                "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.",
+            ),
+            Self::UnknownInvite => (
+                "unknown_invite",
+                StatusCode::NOT_FOUND,
+                Level::INFO,
+                "There is no such invitation: it is mistyped, over, your own or accepted by somebody else; ask for a new one.",
+            ),
+            Self::TooManyInvites => (
+                "too_many_invites",
+                StatusCode::CONFLICT,
+                Level::INFO,
+                "Too many invitations of this account wait to be accepted; wait until some are accepted or over.",
             ),
             Self::PayloadTooLarge => (
                 "payload_too_large",

@@ -21,6 +21,7 @@ pub mod health;
 pub mod hints;
 pub mod http;
 pub mod ingest;
+pub mod invites;
 pub mod json_body;
 pub mod merge;
 pub mod once;

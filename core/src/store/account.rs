@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rand::RngCore;
-use rusqlite::TransactionBehavior;
+use rusqlite::{OptionalExtension, TransactionBehavior};
 
 use super::{Store, StoreError, set_meta};
 use crate::entry::Digest;
@@ -111,8 +111,11 @@ impl Store {
         Ok(tx.commit()?)
     }
 
-    /// Notes a feed that the server granted in a session.
+    /// Notes a feed that the server granted in a session, an own one or somebody else's.
     pub fn grant(&mut self, feed: &FeedGranted) -> Result<(), StoreError> {
+        if self.identity()?.is_some_and(|identity| identity.account != feed.account) {
+            return self.grant_of_other(feed);
+        }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         grant(&tx, feed)?;
         Ok(tx.commit()?)
@@ -134,8 +137,23 @@ impl Store {
         }))
     }
 
-    /// Feeds that have a number on the wire, ascending by it.
-    pub fn feeds(&self) -> Result<Vec<FeedRow>, StoreError> {
+    /// Feeds that have a number on the wire, own ones and those of others, ascending by it.
+    pub fn feeds(&mut self) -> Result<Vec<FeedRow>, StoreError> {
+        let mut feeds = self.own_feeds()?;
+        feeds.extend(self.feeds_of_others()?);
+        feeds.sort_unstable_by_key(|row| row.feed);
+        Ok(feeds)
+    }
+
+    /// How far an own feed was received in order; `None` if it has no such number.
+    pub fn cursor(&self, feed: FeedId) -> Result<Option<u64>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT cursor FROM feeds WHERE wire = ?")?;
+        let cursor = query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(cursor.map(|cursor| cursor as u64))
+    }
+
+    /// Own feeds that have a number on the wire, ascending by it.
+    pub fn own_feeds(&self) -> Result<Vec<FeedRow>, StoreError> {
         let mut query = self.conn.prepare_cached(
             "SELECT wire, collection, scope, epoch, cursor, digest, merged_seq FROM feeds
              WHERE wire IS NOT NULL AND epoch IS NOT NULL ORDER BY wire",
@@ -260,7 +278,7 @@ impl Store {
 
 /// A feed in another epoch than the known one starts again from its first entry: what is here already is recognised,
 /// and what the server has more is received.
-fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
+pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO feeds (collection, scope, wire, epoch) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, scope)
          DO UPDATE SET wire = ?3, epoch = ?4, cursor = 0, merged_seq = 0,

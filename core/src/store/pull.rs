@@ -13,6 +13,7 @@ use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
 use crate::merge;
+use crate::policy::AccountId;
 use crate::wire::{EntryKind, FeedPage, Item};
 
 /// Why a page was not applied. Nothing of it was stored; the session ends and starts again from the cursors.
@@ -52,17 +53,41 @@ pub struct Applied {
     pub entries: usize,
     /// Payload bytes received: what the server counts against the window.
     pub bytes: u64,
-    /// Documents that changed.
+    /// Own documents that changed.
     pub documents: Vec<DocId>,
+    /// Documents of others that changed, by their owner.
+    pub of_others: BTreeMap<AccountId, Vec<DocId>>,
     /// Entries that were stored as they came because they could not be applied.
     pub unapplied: usize,
     /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
     pub shared_actors: BTreeSet<ActorId>,
 }
 
+impl Applied {
+    /// How many documents changed, own ones and those of others.
+    pub fn changed(&self) -> usize {
+        self.documents.len() + self.of_others.values().map(Vec::len).sum::<usize>()
+    }
+}
+
 impl Store {
-    /// Applies pages of entries and moves their feeds' cursors.
+    /// Applies pages of entries and moves their feeds' cursors: those of own feeds in one transaction, those of each other
+    /// person's in one of theirs.
     pub fn apply(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
+        let (mut own, mut of_others) = (Vec::new(), Vec::new());
+        for page in pages {
+            match self.owner_of(page.feed)? {
+                Some(_) => of_others.push(page.clone()),
+                None => own.push(page.clone()),
+            }
+        }
+        let mut applied = if own.is_empty() { Applied::default() } else { self.apply_own(&own)? };
+        self.apply_of_others(&of_others, &mut applied)?;
+        Ok(applied)
+    }
+
+    /// Applies pages of the feeds of this very store.
+    pub(super) fn apply_own(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut applied = Applied::default();
         let mut kept = Vec::new();

@@ -320,7 +320,7 @@ impl Link {
                     self.to_server.push_back(message);
                 }
                 DeviceEffect::Synced => self.synced = true,
-                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) => {}
+                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
                 DeviceEffect::Closed(goodbye) => panic!("{}: {}", device.name, goodbye.message),
             }
         }

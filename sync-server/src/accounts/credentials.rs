@@ -1,5 +1,6 @@
 //! What a person types to sign up or log in, and which of it is taken.
 
+use fitme_core::policy::Role;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -14,6 +15,9 @@ const PASSWORD_MAX_BYTES: usize = 1024;
 /// Longest name of a device, in bytes.
 const DEVICE_NAME_MAX_BYTES: usize = 128;
 
+/// What anybody may declare to be at sign-up: it lets them ask others, and the others decide.
+const SELF_DECLARED: [Role; 3] = [Role::Member, Role::Trainer, Role::Nutritionist];
+
 /// The body of sign-up and login. Not `Debug`: it holds a password.
 #[derive(Deserialize)]
 pub struct Credentials {
@@ -23,6 +27,9 @@ pub struct Credentials {
     pub password: String,
     /// How the person knows this device in a list.
     pub device_name: String,
+    /// What the account is to be; at sign-up only, where it is `member` if it is not said.
+    #[serde(default)]
+    pub role: Option<String>,
     /// The device that the home was before, so that it stays the same one: its writers' actors are bound to it.
     #[serde(default)]
     pub device: Option<Uuid>,
@@ -36,6 +43,11 @@ impl Credentials {
             let sentence =
                 format!("The password must have {PASSWORD_MIN_BYTES} to {PASSWORD_MAX_BYTES} bytes; choose another.");
             return Err(ApiError::BadRequest.because(sentence));
+        }
+        let role = self.role.as_deref().map_or(Some(Role::Member), Role::named);
+        if !role.is_some_and(|role| SELF_DECLARED.contains(&role)) {
+            let names: Vec<_> = SELF_DECLARED.iter().map(|role| role.name()).collect();
+            return Err(ApiError::BadRequest.because(format!("role must be one of {}.", names.join(", "))));
         }
         self.checked_for_login()
     }
@@ -53,7 +65,7 @@ impl Credentials {
             let sentence = format!("device_name must be 1 to {DEVICE_NAME_MAX_BYTES} bytes of plain text.");
             return Err(ApiError::BadRequest.because(sentence));
         }
-        Ok(Self { email, password: self.password, device_name, device: self.device })
+        Ok(Self { email, password: self.password, device_name, role: self.role, device: self.device })
     }
 }
 

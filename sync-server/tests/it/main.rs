@@ -10,6 +10,7 @@ mod hostile_device;
 mod ingest;
 mod installation;
 mod invariants;
+mod invites;
 mod merge_worker;
 mod phones;
 mod postgres_away;
