@@ -25,6 +25,9 @@ use fold::{Folded, Work};
 
 /// How often an idle worker looks for feeds that nobody woke it for: other nodes' and those of workers that died.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long an idle worker lets fresh news lie. Whoever waits for the entry gets it first, on the same cores, and what
+/// follows at once is merged along.
+const FRESH_PAUSE: Duration = Duration::from_millis(10);
 /// Pause after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
@@ -98,7 +101,11 @@ impl Worker {
             match self.turn().await {
                 Ok(true) => {}
                 // Whether it was woken or the time is up: it looks.
-                Ok(false) => drop(timeout(LOOK_EVERY, self.wake.notified()).await),
+                Ok(false) => {
+                    if timeout(LOOK_EVERY, self.wake.notified()).await.is_ok() {
+                        sleep(FRESH_PAUSE).await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a turn of merging came to nothing; it is taken again");
                     sleep(ERROR_PAUSE).await;
