@@ -186,7 +186,7 @@ impl Account {
                 tablet.carry_out(&edit, NOW_MS)?;
             }
             world.runtime.block_on(tablet.sync())?;
-            self.server.come_to_rest(world)?;
+            self.server.merged(world)?;
             let before = self.server.cpu()?;
             let report: sync::Report = world.runtime.block_on(phone.sync())?;
             let after = self.server.cpu()?;
