@@ -18,6 +18,13 @@ pub struct Person {
     pub adoption: Adoption,
 }
 
+impl From<Adoption> for Person {
+    fn from(adoption: Adoption) -> Self {
+        let Identity { account, device, .. } = adoption.identity;
+        Self { device: Device { device: Uuid::from_bytes(device), account: Uuid::from_bytes(account) }, adoption }
+    }
+}
+
 /// Makes accounts that are served at `server`.
 pub async fn move_in(pool: &PgPool, server: &str, count: usize) -> Result<Vec<Person>> {
     let mut people = Vec::with_capacity(count);
@@ -48,7 +55,7 @@ async fn person(pool: &PgPool, server: &str) -> Result<Person> {
         token: new.token,
     };
     let feeds = feeds.into_iter().map(|feed| granted(account, feed)).collect::<Result<_>>()?;
-    Ok(Person { device: Device { device: new.device, account }, adoption: Adoption { identity, feeds } })
+    Ok(Person::from(Adoption { identity, feeds }))
 }
 
 fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {
