@@ -13,37 +13,6 @@ const RETRY_AFTER_SECONDS: &str = "1";
 /// Classes and codes of SQLSTATE which say that the database is away, starting, stopping or full of connections.
 const SQLSTATES_OF_ABSENCE: [&str; 5] = ["08", "57P01", "57P02", "57P03", "53300"];
 
-/// A kind of error as clients see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ApiError {
-    /// Sign-up with an address that has an account.
-    EmailTaken,
-    /// Login with an unknown address or a wrong password; which of both is not said.
-    WrongCredentials,
-    /// The request does not have the form it must have.
-    BadRequest,
-    /// No token, or one that is unknown or expired.
-    Unauthenticated,
-    /// What the account's role may not ask others for.
-    NotForRole,
-    /// An invitation that nobody made, that is over, or that somebody else has accepted.
-    UnknownInvite,
-    /// More invitations than can be open.
-    TooManyInvites,
-    /// The body is longer than this address takes.
-    PayloadTooLarge,
-    /// The server could not answer in time.
-    Timeout,
-    /// The server has too much to do.
-    Overloaded,
-    /// The database is away.
-    Unavailable,
-    /// A fault of the server's.
-    Internal,
-    /// Nothing is served there.
-    NotFound,
-}
-
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorRow {
@@ -57,110 +26,78 @@ pub struct ErrorRow {
     pub sentence: &'static str,
 }
 
+/// The table of errors: each with its code, its HTTP status, how the server logs it, and what a person can do about it.
+macro_rules! errors {
+    ($($(#[$about:meta])* $name:ident = $code:literal, $status:ident, $level:ident, $sentence:literal;)*) => {
+        /// A kind of error as clients see it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ApiError {
+            $($(#[$about])* $name,)*
+        }
+
+        impl ApiError {
+            /// All of them, in the order of the documentation.
+            pub const ALL: [Self; [$($code),*].len()] = [$(Self::$name),*];
+
+            /// What the table says of it.
+            #[must_use]
+            pub const fn row(self) -> ErrorRow {
+                match self {
+                    $(Self::$name => ErrorRow {
+                        code: $code,
+                        status: StatusCode::$status,
+                        level: Level::$level,
+                        sentence: $sentence,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    /// Sign-up with an address that has an account.
+    EmailTaken = "email_taken", CONFLICT, INFO,
+        "This e-mail address has an account already; log in instead.";
+    /// Login with an unknown address or a wrong password; which of both is not said.
+    WrongCredentials = "wrong_credentials", UNAUTHORIZED, INFO,
+        "E-mail address or password is wrong; check both.";
+    /// The request does not have the form it must have.
+    BadRequest = "bad_request", BAD_REQUEST, INFO,
+        "The request does not have the form that this address takes; correct what the message names.";
+    /// No token, or one that is unknown or expired.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, INFO,
+        "The device's token is missing, unknown or expired; log in again.";
+    /// What the account's role may not ask others for.
+    NotForRole = "not_for_role", FORBIDDEN, INFO,
+        "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.";
+    /// An invitation that nobody made, that is over, or that somebody else has accepted.
+    UnknownInvite = "unknown_invite", NOT_FOUND, INFO,
+        "There is no such invitation: it is mistyped, over, your own or accepted by somebody else; ask for a new one.";
+    /// More invitations than can be open.
+    TooManyInvites = "too_many_invites", CONFLICT, INFO,
+        "Too many invitations of this account wait to be accepted; wait until some are accepted or over.";
+    /// The body is longer than this address takes.
+    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, INFO,
+        "The body is longer than this address takes; send less at once.";
+    /// The server could not answer in time.
+    Timeout = "timeout", GATEWAY_TIMEOUT, WARN,
+        "The server could not answer in time; try again later.";
+    /// The server has too much to do.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, WARN,
+        "The server has too much to do; try again after the time in retry-after.";
+    /// The database is away.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, WARN,
+        "The server cannot reach its database; try again after the time in retry-after.";
+    /// A fault of the server's.
+    Internal = "internal", INTERNAL_SERVER_ERROR, ERROR,
+        "The server made a mistake; report it with the value of the x-request-id header.";
+    /// Nothing is served there.
+    NotFound = "not_found", NOT_FOUND, INFO,
+        "Nothing is served at this address with this method; check both.";
+}
+
 impl ApiError {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
-        Self::EmailTaken,
-        Self::WrongCredentials,
-        Self::BadRequest,
-        Self::Unauthenticated,
-        Self::NotForRole,
-        Self::UnknownInvite,
-        Self::TooManyInvites,
-        Self::PayloadTooLarge,
-        Self::Timeout,
-        Self::Overloaded,
-        Self::Unavailable,
-        Self::Internal,
-        Self::NotFound,
-    ];
-
-    /// The table.
-    #[must_use]
-    pub const fn row(self) -> ErrorRow {
-        let (code, status, level, sentence) = match self {
-            Self::EmailTaken => (
-                "email_taken",
-                StatusCode::CONFLICT,
-                Level::INFO,
-                "This e-mail address has an account already; log in instead.",
-            ),
-            Self::WrongCredentials => (
-                "wrong_credentials",
-                StatusCode::UNAUTHORIZED,
-                Level::INFO,
-                "E-mail address or password is wrong; check both.",
-            ),
-            Self::BadRequest => (
-                "bad_request",
-                StatusCode::BAD_REQUEST,
-                Level::INFO,
-                "The request does not have the form that this address takes; correct what the message names.",
-            ),
-            Self::Unauthenticated => (
-                "unauthenticated",
-                StatusCode::UNAUTHORIZED,
-                Level::INFO,
-                "The device's token is missing, unknown or expired; log in again.",
-            ),
-            Self::NotForRole => (
-                "not_for_role",
-                StatusCode::FORBIDDEN,
-                Level::INFO,
-                "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.",
-            ),
-            Self::UnknownInvite => (
-                "unknown_invite",
-                StatusCode::NOT_FOUND,
-                Level::INFO,
-                "There is no such invitation: it is mistyped, over, your own or accepted by somebody else; ask for a new one.",
-            ),
-            Self::TooManyInvites => (
-                "too_many_invites",
-                StatusCode::CONFLICT,
-                Level::INFO,
-                "Too many invitations of this account wait to be accepted; wait until some are accepted or over.",
-            ),
-            Self::PayloadTooLarge => (
-                "payload_too_large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                Level::INFO,
-                "The body is longer than this address takes; send less at once.",
-            ),
-            Self::Timeout => (
-                "timeout",
-                StatusCode::GATEWAY_TIMEOUT,
-                Level::WARN,
-                "The server could not answer in time; try again later.",
-            ),
-            Self::Overloaded => (
-                "overloaded",
-                StatusCode::SERVICE_UNAVAILABLE,
-                Level::WARN,
-                "The server has too much to do; try again after the time in retry-after.",
-            ),
-            Self::Unavailable => (
-                "unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                Level::WARN,
-                "The server cannot reach its database; try again after the time in retry-after.",
-            ),
-            Self::Internal => (
-                "internal",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Level::ERROR,
-                "The server made a mistake; report it with the value of the x-request-id header.",
-            ),
-            Self::NotFound => (
-                "not_found",
-                StatusCode::NOT_FOUND,
-                Level::INFO,
-                "Nothing is served at this address with this method; check both.",
-            ),
-        };
-        ErrorRow { code, status, level, sentence }
-    }
-
     /// The same error with a sentence of its own for the client.
     #[must_use]
     pub fn because(self, message: impl Into<String>) -> Refusal {

@@ -138,8 +138,9 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
     writeln!(out, "end it at any time with `fitme revoke {}`", pick::short(written.doc_id))?;
     // What was consented to is wanted now. Without a network it waits like any other write.
     match runtime.block_on(sync::until_synced(store)) {
+        Ok(_) => {}
         Err(error @ ServerError::Unreachable { .. }) => writeln!(out, "{}", out.paint(WAITING, error.to_string()))?,
-        synced => drop(synced?),
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }
