@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use fitme_core::id::{Epoch, FeedId};
+use fitme_core::policy::Access;
 use fitme_core::store::{Adoption, Identity, Tokens};
 use fitme_core::wire::FeedGranted;
 use sqlx::PgPool;
@@ -17,6 +18,13 @@ pub struct Person {
     pub device: Device,
     /// As the device knows itself.
     pub adoption: Adoption,
+}
+
+impl From<Adoption> for Person {
+    fn from(adoption: Adoption) -> Self {
+        let Identity { account, device, .. } = adoption.identity;
+        Self { device: Device { device: Uuid::from_bytes(device), account: Uuid::from_bytes(account) }, adoption }
+    }
 }
 
 /// Makes accounts that are served at `server`.
@@ -51,7 +59,7 @@ async fn person(pool: &PgPool, server: &str) -> Result<Person> {
         tokens: Tokens { refresh: sign_in.refresh_token.text(), ..Tokens::default() },
     };
     let feeds = feeds.into_iter().map(|feed| granted(account, feed)).collect::<Result<_>>()?;
-    Ok(Person { device, adoption: Adoption { identity, feeds } })
+    Ok(Person::from(Adoption { identity, feeds }))
 }
 
 fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {
@@ -61,6 +69,8 @@ fn granted(account: Uuid, feed: AccountFeed) -> Result<FeedGranted> {
         account: account.into_bytes(),
         collection: feed.collection,
         scope: feed.scope,
+        access: Access::Write,
+        owner_name: String::new(),
         epoch: Epoch(epoch.to_be_bytes()),
     })
 }

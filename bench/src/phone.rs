@@ -115,6 +115,7 @@ pub fn credentials(email: &str) -> Credentials {
         email: email.to_owned(),
         password: "only for measuring".to_owned(),
         device_name: "bench".to_owned(),
+        role: None,
         device: None,
         public_key: None,
         code: None,

@@ -13,9 +13,13 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use sync_server::ingest::Ingest;
 
+use crate::author::Author;
 use crate::counting_proxy::CountingProxy;
 use crate::measure::{Peaks, Runs, Times};
+use crate::merge_load::submit;
+use crate::people::Person;
 use crate::phone::Phone;
 use crate::report::{Line, Report, Unit};
 use crate::world::{Server, World};
@@ -50,19 +54,19 @@ struct Found {
 struct Account {
     server: Server,
     folder: PathBuf,
-    diary: Diary,
+    person: Person,
+    author: Author,
     rng: StdRng,
 }
 
 /// Runs the row.
 pub fn run(world: &World) -> Result<Report> {
     let (mut lines, mut peaks) = (Vec::new(), Peaks::default());
-    let (mut smallest, mut have) = (None, 0);
-    let mut account = Account::new(world)?;
-    let mut phone = Phone::new(&account.folder, "phone", 0)?;
-    world.runtime.block_on(phone.sign_up(account.server.url(), EMAIL))?;
+    // The phone has written something of its own: then it names its writer, as phones do.
+    let (mut smallest, mut have) = (None, 1);
+    let (mut account, mut phone) = Account::open(world)?;
     for size in SIZES {
-        phone.live_through(&mut account.diary, size - have)?;
+        account.grow_by(world, size - have)?;
         have = size;
         world.runtime.block_on(phone.sync())?;
         let (found, again) = account.measure(world, phone, size)?;
@@ -110,12 +114,22 @@ fn lines_of(size: usize, found: Found, smallest: &(Runs, Runs)) -> Vec<Line> {
 }
 
 impl Account {
-    fn new(world: &World) -> Result<Self> {
-        Ok(Self {
-            server: world.server()?,
-            folder: world.folder()?,
-            diary: Diary::new(1, Sets::Whole),
-            rng: StdRng::seed_from_u64(1),
+    fn open(world: &World) -> Result<(Self, Phone)> {
+        let (server, folder) = (world.server()?, world.folder()?);
+        let mut phone = Phone::new(&folder, "phone", 0)?;
+        let person = Person::from(world.runtime.block_on(phone.sign_up(server.url(), EMAIL))?);
+        phone.live_through(&mut Diary::new(0, Sets::Whole), 1)?;
+        let (author, rng) = (Author::new(1, Sets::Whole), StdRng::seed_from_u64(1));
+        Ok((Self { server, folder, person, author, rng }, phone))
+    }
+
+    /// Adds records as another node would that accepts them: a hundred thousand commits to a phone's disk, one by one,
+    /// would take longer than everything that is measured here.
+    fn grow_by(&mut self, world: &World, records: usize) -> Result<()> {
+        let records: Vec<_> = self.author.by_ref().take(records).collect();
+        world.runtime.block_on(async {
+            let ingest = Ingest::start(self.server.pool.clone(), |_| {});
+            submit(&ingest, &self.person, &records).await
         })
     }
 
@@ -172,7 +186,7 @@ impl Account {
                 tablet.carry_out(&edit, NOW_MS)?;
             }
             world.runtime.block_on(tablet.sync())?;
-            self.server.come_to_rest(world)?;
+            self.server.merged(world)?;
             let before = self.server.cpu()?;
             let report: sync::Report = world.runtime.block_on(phone.sync())?;
             let after = self.server.cpu()?;

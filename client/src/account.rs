@@ -1,6 +1,7 @@
 //! Sign-up and login: the home's store is adopted by the account that the server names.
 
 use fitme_core::id::{Epoch, FeedId};
+use fitme_core::policy::Access;
 use fitme_core::store::{Adoption, Identity};
 use fitme_core::wire::FeedGranted;
 use serde::Deserialize;
@@ -20,6 +21,8 @@ pub struct Credentials {
     pub password: String,
     /// What this device is to be called.
     pub device_name: String,
+    /// What the account is to be, at sign-up: member if it is not said.
+    pub role: Option<String>,
     /// The device that the home was before, if it was one.
     pub device: Option<[u8; 16]>,
     /// Public half of the home's key pair; a device without one cannot prove itself to a restored server.
@@ -61,6 +64,7 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "email": credentials.email,
         "password": credentials.password,
         "device_name": credentials.device_name,
+        "role": credentials.role,
         "device": credentials.device.map(Uuid::from_bytes),
         "public_key": credentials.public_key,
         "code": credentials.code,
@@ -79,6 +83,8 @@ fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> 
             account,
             collection: feed.collection,
             scope: feed.scope,
+            access: Access::Write,
+            owner_name: String::new(),
             epoch: Epoch(epoch.to_be_bytes()),
         })
     });

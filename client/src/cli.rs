@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
 
 mod account;
+mod consent;
 mod describe;
 mod devices;
 mod edit;
@@ -31,7 +32,6 @@ use fitme_core::store::{Store, StoreError, WriteError};
 
 use crate::error::ServerError;
 use crate::home::{Home, HomeError};
-use account::Intent;
 use out::Out;
 
 /// The name under which this program writes into a home.
@@ -70,7 +70,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an account; what is here already becomes its first data
-    Signup(account::Who),
+    Signup(account::NewAccount),
     /// Give this home to an account that exists
     Login(account::Who),
     /// Send what is new, then sign this device out and empty its home
@@ -84,6 +84,24 @@ enum Command {
     /// Ask for a code at each login, or stop that
     #[command(subcommand)]
     Totp(recovery::Totp),
+    /// Ask somebody to share with you what a trainer or another professional needs
+    Invite(consent::Invitation),
+    /// See what an invitation asks for, and share it
+    Accept(consent::Acceptance),
+    /// List what you share, with whom and until when
+    Grants {
+        /// Also those that are over or revoked
+        #[arg(long)]
+        all: bool,
+    },
+    /// End what you share: one grant, or all of one person
+    Revoke {
+        /// A grant's id or the person's name, as `fitme grants` lists them
+        #[arg(value_name = "ID|NAME")]
+        whom: String,
+    },
+    /// List who shares something with you
+    Clients,
     /// Log a workout, a meal, a mood, a measurement or your profile
     #[command(subcommand)]
     Log(log::Log),
@@ -121,6 +139,9 @@ enum Command {
         /// As JSON, after docs/schema/records.schema.json
         #[arg(long)]
         json: bool,
+        /// Of somebody who shares it with you, as `fitme clients` lists them
+        #[arg(long, value_name = "CLIENT")]
+        of: Option<String>,
     },
     /// Import activities of watches and bike computers (.fit)
     Import {
@@ -167,6 +188,8 @@ enum Refusal {
     Server(#[from] ServerError),
     #[error("this home is locked: use `fitme login --email {0}` to open it")]
     Locked(String),
+    #[error(transparent)]
+    Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
     NoServer,
     #[error("{refused} of {files} files were not imported")]
@@ -224,20 +247,28 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
 
 fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     match command {
-        Command::Signup(who) => account::run(Intent::SignUp, who, store, out),
-        Command::Login(who) => account::run(Intent::LogIn, who, store, out),
+        Command::Signup(who) => account::sign_up(who, store, out),
+        Command::Login(who) => account::log_in(who, store, out),
         // It takes the store away, see above.
         Command::Logout(_) => Ok(()),
         Command::Devices(what) => devices::run(&what, store, out),
         Command::Confirm(what) => recovery::confirm(what, store, out),
         Command::Password(how) => recovery::password(how, store, out),
         Command::Totp(what) => recovery::totp(what, store, out),
+        Command::Invite(invitation) => consent::invite(invitation, store, out),
+        Command::Accept(acceptance) => consent::accept(&acceptance, store, out),
+        Command::Grants { all } => consent::grants(all, store, out),
+        Command::Revoke { whom } => consent::revoke(&whom, store, out),
+        Command::Clients => consent::clients(store, out),
         Command::Log(log) => log::run(log, store, out),
         Command::Edit { id, json } => edit::edit(store, &id, &json, out),
         Command::Trash { ids } => edit::trash(store, &ids, out),
         Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
-        Command::List(wanted) => list::run(wanted, store, out),
-        Command::Show { id, history, json } => show::run(&id, history, json, store, out),
+        Command::List(wanted) => {
+            let of = wanted.of.clone();
+            list::run(wanted, whose(store, of.as_deref())?, out)
+        }
+        Command::Show { id, history, json, of } => show::run(&id, history, json, whose(store, of.as_deref())?, out),
         Command::Import { files } => match import::run(&files, store, out)? {
             0 => Ok(()),
             refused => Err(Refusal::Files { refused, files: files.len() }),
@@ -246,6 +277,14 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Rejected { json } => status::rejected(json, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }
+}
+
+/// This home's own store, or what somebody shares with it.
+fn whose<'a>(store: &'a mut Store, of: Option<&str>) -> Result<&'a Store, Refusal> {
+    let Some(whom) = of else { return Ok(store) };
+    let other = consent::client(store, whom)?;
+    let shared = store.of(other.account)?;
+    shared.ok_or_else(|| consent::ConsentError::NoClient(whom.to_owned()).into())
 }
 
 fn tell_log() {

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::ServerError;
-use crate::tokens::with_access;
+use crate::tokens::ask;
 
 /// One of them. Times are ms UTC.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Listed {
 /// # Errors
 /// Where the server cannot be reached, or refuses.
 pub async fn list(store: &mut Store) -> Result<Vec<Listed>, ServerError> {
-    with_access(store, async |server, access| server.ask(Method::GET, "/v1/devices", Some(access), None).await).await
+    ask(store, Method::GET, "/v1/devices", None).await
 }
 
 /// Gives one another name.
@@ -42,7 +42,7 @@ pub async fn list(store: &mut Store) -> Result<Vec<Listed>, ServerError> {
 /// As [`list`].
 pub async fn rename(store: &mut Store, device: Uuid, name: &str) -> Result<(), ServerError> {
     let (path, body) = (format!("/v1/devices/{device}"), json!({ "name": name }));
-    with_access(store, async |server, access| server.ask(Method::PATCH, &path, Some(access), Some(&body)).await).await
+    ask(store, Method::PATCH, &path, Some(&body)).await
 }
 
 /// Ends what one may do, at once; a lost one also removes what it holds when it next asks.
@@ -51,7 +51,7 @@ pub async fn rename(store: &mut Store, device: Uuid, name: &str) -> Result<(), S
 /// As [`list`].
 pub async fn revoke(store: &mut Store, device: Uuid, lost: bool) -> Result<(), ServerError> {
     let (path, body) = (format!("/v1/devices/{device}/revoke"), json!({ "lost": lost }));
-    with_access(store, async |server, access| server.ask(Method::POST, &path, Some(access), Some(&body)).await).await
+    ask(store, Method::POST, &path, Some(&body)).await
 }
 
 /// Ends the sign-in of this device.
@@ -59,5 +59,5 @@ pub async fn revoke(store: &mut Store, device: Uuid, lost: bool) -> Result<(), S
 /// # Errors
 /// As [`list`].
 pub async fn log_out(store: &mut Store) -> Result<(), ServerError> {
-    with_access(store, async |server, access| server.ask(Method::POST, "/v1/logout", Some(access), None).await).await
+    ask(store, Method::POST, "/v1/logout", None).await
 }

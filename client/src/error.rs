@@ -76,7 +76,7 @@ impl ServerError {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
             Self::Refused { code, .. } => {
-                const PASSING: [&str; 7] = [
+                const PASSING: [&str; 9] = [
                     "unavailable",
                     "overloaded",
                     "timeout",
@@ -84,6 +84,8 @@ impl ServerError {
                     "closed",
                     "session_unavailable",
                     "token_expired",
+                    "too_fast",
+                    "displaced",
                 ];
                 PASSING.contains(&code.as_str())
             }

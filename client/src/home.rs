@@ -78,7 +78,9 @@ impl Home {
     pub fn empty(&self) -> Result<(), HomeError> {
         let unusable = |reason| HomeError::Unusable { path: self.path.clone(), reason };
         for entry in fs::read_dir(&self.path).map_err(unusable)?.flatten() {
-            fs::remove_file(entry.path()).map_err(unusable)?;
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed = if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            removed.map_err(unusable)?;
         }
         Ok(())
     }

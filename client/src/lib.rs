@@ -13,6 +13,7 @@
 pub mod account;
 pub mod cli;
 pub mod clock;
+pub mod consent;
 pub mod device_key;
 pub mod devices;
 pub mod error;

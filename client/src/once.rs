@@ -41,7 +41,7 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
         }
     }
     report.bytes_out += request.len() as u64;
-    let answer = tokens::with_access(store, async |server, access| send(server, access, request.clone()).await).await?;
+    let answer = tokens::with_access(store, |server, access| send(server, access, request.clone())).await?;
     let mut exchange = Exchange { session, synced: false };
     let mut body = answer.bytes_stream();
     let mut buffer = Vec::new();
@@ -54,7 +54,7 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
     Ok(exchange.synced)
 }
 
-async fn send(server: &Server, access: &str, request: Vec<u8>) -> Result<Response, ServerError> {
+async fn send(server: Server, access: String, request: Vec<u8>) -> Result<Response, ServerError> {
     let sent = transport::http().post(server.route("/v1/sync/once")).bearer_auth(access).body(request);
     let answer = sent.send().await.map_err(|error| server.unreachable(root_cause(&error)))?;
     if answer.status().is_success() {
@@ -93,13 +93,13 @@ impl Exchange {
             match effect {
                 DeviceEffect::Applied(applied) => {
                     report.received += applied.entries;
-                    report.changed_records += applied.documents.len();
+                    report.changed_records += applied.changed();
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.
-                DeviceEffect::Send(_) => {}
+                DeviceEffect::Send(_) | DeviceEffect::Revoked(_) => {}
             }
         }
         Ok(())

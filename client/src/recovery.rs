@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::error::ServerError;
-use crate::tokens::with_access;
+use crate::tokens::ask;
 use crate::transport::Server;
 
 /// Proves the account's address by a mailed token.
@@ -39,8 +39,7 @@ pub async fn reset_password(server: &str, token: &str, password: &str) -> Result
 /// As [`confirm`].
 pub async fn change_password(store: &mut Store, password: &str, new_password: &str) -> Result<(), ServerError> {
     let body = json!({ "password": password, "new_password": new_password });
-    with_access(store, async |server, access| server.ask(Method::POST, "/v1/password", Some(access), Some(&body)).await)
-        .await
+    ask(store, Method::POST, "/v1/password", Some(&body)).await
 }
 
 /// What an app for codes is given.
@@ -57,7 +56,7 @@ pub struct Factor {
 /// # Errors
 /// As [`confirm`].
 pub async fn begin_totp(store: &mut Store) -> Result<Factor, ServerError> {
-    with_access(store, async |server, access| server.ask(Method::POST, "/v1/totp", Some(access), None).await).await
+    ask(store, Method::POST, "/v1/totp", None).await
 }
 
 #[derive(Deserialize)]
@@ -71,10 +70,8 @@ struct Confirmed {
 /// As [`confirm`].
 pub async fn confirm_totp(store: &mut Store, code: &str) -> Result<Vec<String>, ServerError> {
     let body = json!({ "code": code });
-    let ask = async |server: &Server, access: &str| {
-        server.ask::<Confirmed>(Method::POST, "/v1/totp/confirm", Some(access), Some(&body)).await
-    };
-    Ok(with_access(store, ask).await?.recovery_codes)
+    let confirmed: Confirmed = ask(store, Method::POST, "/v1/totp/confirm", Some(&body)).await?;
+    Ok(confirmed.recovery_codes)
 }
 
 /// Turns it off, by a code.
@@ -83,6 +80,5 @@ pub async fn confirm_totp(store: &mut Store, code: &str) -> Result<Vec<String>, 
 /// As [`confirm`].
 pub async fn end_totp(store: &mut Store, code: &str) -> Result<(), ServerError> {
     let body = json!({ "code": code });
-    with_access(store, async |server, access| server.ask(Method::POST, "/v1/totp/off", Some(access), Some(&body)).await)
-        .await
+    ask(store, Method::POST, "/v1/totp/off", Some(&body)).await
 }

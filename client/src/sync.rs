@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
-use fitme_core::store::{Applied, Store, Tokens};
+use fitme_core::store::{Applied, Other, Store, Tokens};
 use fitme_core::wire::{self, Frame, Goodbye, Reason, Token};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -65,6 +65,8 @@ pub enum News {
     Synced,
     /// Records changed.
     Applied(Applied),
+    /// Somebody no longer shares something; it was removed from this device.
+    Revoked(Other),
     /// The server refused so many writes.
     Refused(usize),
     /// No connection; the next attempt follows after so long.
@@ -164,8 +166,10 @@ struct Connection {
 }
 
 impl Connection {
+    /// The store is borrowed mutably: a store can be sent to another thread but not be used by two, so a shared borrow
+    /// across the dialling would bind the whole sync to one thread.
     async fn open(store: &mut Store) -> Result<Self, ServerError> {
-        let socket = tokens::with_access(store, async |server, access| server.dial(access).await).await?;
+        let socket = tokens::with_access(store, |server, access| async move { server.dial(&access).await }).await?;
         let (sink, incoming) = socket.split();
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let writer = tokio::spawn(write(sink, messages));
@@ -226,13 +230,14 @@ impl Connection {
             DeviceEffect::Send(bytes) => return self.send(bytes),
             DeviceEffect::Applied(applied) => {
                 self.report.received += applied.entries;
-                self.report.changed_records += applied.documents.len();
+                self.report.changed_records += applied.changed();
                 self.tell(News::Applied(applied));
             }
             DeviceEffect::Refused(entries) => {
                 self.report.refused += entries;
                 self.tell(News::Refused(entries));
             }
+            DeviceEffect::Revoked(other) => self.tell(News::Revoked(other)),
             DeviceEffect::Synced => {
                 self.synced = true;
                 self.tell(News::Synced);
@@ -297,5 +302,22 @@ pub(crate) fn ended(goodbye: Goodbye) -> ServerError {
             message: goodbye.message,
             retry_after: Duration::from_millis(goodbye.retry_after_ms.into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Apps spawn a sync on a runtime with several threads: this compiles only if they can.
+    #[test]
+    fn a_sync_can_be_spawned() {
+        fn spawnable<F: Future + Send>(_: impl FnOnce(&'static mut Store) -> F) {}
+        spawnable(until_synced);
+        spawnable(crate::once::until_synced);
+        spawnable(|store| async move {
+            let ((_tell, mut written), (news, _heard)) = (mpsc::channel(1), mpsc::channel(1));
+            watch(store, &mut written, &news).await
+        });
     }
 }

@@ -2,8 +2,10 @@
 //! next one without anybody typing a password.
 
 use fitme_core::store::{Identity, Store, Tokens};
+use reqwest::Method;
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::clock::now_ms;
@@ -40,21 +42,36 @@ struct Challenge {
 ///
 /// # Errors
 /// As `ask`, and where there is no account or the device is signed out.
-pub async fn with_access<T>(
+pub async fn with_access<T, Asking: Future<Output = Result<T, ServerError>>>(
     store: &mut Store,
-    mut ask: impl AsyncFnMut(&Server, &str) -> Result<T, ServerError>,
+    mut ask: impl FnMut(Server, String) -> Asking,
 ) -> Result<T, ServerError> {
     let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
     let server = Server::at(&identity.server)?;
     let Tokens { access, renew_at, .. } = identity.tokens;
     if !access.is_empty() && now_ms() < renew_at {
-        match ask(&server, &access).await {
+        match ask(server.clone(), access.clone()).await {
             Err(ServerError::AccessRefused) => {}
             done => return done,
         }
     }
     let access = renew(store, &access).await?;
-    ask(&server, &access).await
+    ask(server, access).await
+}
+
+/// Asks the server for what only a device that is signed in may have, and reads the JSON that comes back.
+///
+/// # Errors
+/// As [`with_access`].
+pub async fn ask<T: DeserializeOwned>(
+    store: &mut Store,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<T, ServerError> {
+    let method = &method;
+    with_access(store, |server, access| async move { server.ask(method.clone(), path, Some(&access), body).await })
+        .await
 }
 
 /// Gets the tokens that follow `old`, and keeps them before anybody uses them. Another process of this home may have done so

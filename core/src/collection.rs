@@ -63,7 +63,12 @@ impl Collection {
     /// Whether this version of the engine reads and writes records of it. The others have their feeds already, so that a
     /// device finds them where it will look.
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Profile | Self::Workouts | Self::Meals | Self::Moods | Self::Measurements)
+        matches!(self, Self::Profile | Self::Workouts | Self::Meals | Self::Moods | Self::Measurements | Self::Grants)
+    }
+
+    /// Whether its documents are one change each and never edited: what was consented to must stay what it was.
+    pub fn is_write_once(self) -> bool {
+        matches!(self, Self::Grants)
     }
 
     /// Its name on the wire, in both databases and on the command line.

@@ -11,7 +11,7 @@
 //! 6. [`session`]: the protocol as two state machines, the device's and the server's: event in, effects out.
 //! 7. [`merge`]: entries folded into the merged document and its projection, on device and server alike.
 //!
-//! [`id`], [`collection`] and [`limits`] are the words that all of them share.
+//! [`policy`] judges who may do what in whose feed. [`id`], [`collection`] and [`limits`] are the words that all of them share.
 
 pub mod change;
 pub mod collection;
@@ -19,6 +19,7 @@ pub mod entry;
 pub mod id;
 pub mod limits;
 pub mod merge;
+pub mod policy;
 pub mod record;
 pub mod session;
 pub mod store;

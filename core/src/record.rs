@@ -29,6 +29,7 @@ mod shape;
 mod tables;
 mod write;
 
+pub mod grant;
 pub mod meal;
 pub mod measurement;
 pub mod mood;
@@ -38,7 +39,9 @@ pub mod workout;
 pub use conflict::{Conflict, ConflictValue, conflicts};
 pub use content::{BadContent, check_change};
 pub use derived::{Scalar, from_genesis, genesis, import};
+pub(crate) use document::written_once;
 pub use document::{Author, blank, create, edit, restore_to, set_trashed, validate};
+pub use grant::{BadConsent, Consent, Given, Grant, GrantedFeed};
 pub use history::{HistoryItem, history};
 pub use ids::{import_actor, import_version, imported_id, profile_id};
 pub use invalid::Invalid;
@@ -68,6 +71,8 @@ pub enum Record {
     Mood(Mood),
     /// What was measured.
     Measurement(Measurement),
+    /// Who may see what.
+    Grant(Grant),
 }
 
 impl Record {
@@ -85,6 +90,7 @@ impl Record {
             Collection::Meals => parse(json).map(Self::Meal),
             Collection::Moods => parse(json).map(Self::Mood),
             Collection::Measurements => parse(json).map(Self::Measurement),
+            Collection::Grants => parse(json).map(Self::Grant),
             other => Err(Invalid::record(format!("records of {other} are not served by this version"))),
         }
     }
@@ -97,6 +103,7 @@ impl Record {
             Self::Meal(record) => serde_json::to_value(record),
             Self::Mood(record) => serde_json::to_value(record),
             Self::Measurement(record) => serde_json::to_value(record),
+            Self::Grant(record) => serde_json::to_value(record),
         };
         json.expect("records hold only what JSON can: text keys and finite numbers")
     }
@@ -109,6 +116,7 @@ impl Record {
             Self::Meal(_) => Collection::Meals,
             Self::Mood(_) => Collection::Moods,
             Self::Measurement(_) => Collection::Measurements,
+            Self::Grant(_) => Collection::Grants,
         }
     }
 }

@@ -11,8 +11,8 @@ mod server;
 
 pub use device::{DeviceEffect, DeviceEvent, DeviceSession, SessionError};
 pub use server::{
-    Account, AccountFeed, Echo, LiveEntries, Mode, Own, Page, RETRY_AFTER_HELLO, Received, ServerEffect, ServerEvent,
-    ServerSession, Settled,
+    Account, AccountFeed, Echo, Grants, LiveEntries, Mode, Own, Page, RETRY_AFTER_HELLO, Received, ServerEffect,
+    ServerEvent, ServerSession, Settled,
 };
 
 /// 16 bytes over what a device holds of its feeds, which must come in ascending order.

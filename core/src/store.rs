@@ -22,6 +22,7 @@ use crate::record::Invalid;
 
 mod account;
 mod documents;
+mod others;
 mod outbox;
 mod pull;
 mod query;
@@ -29,6 +30,7 @@ mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
+pub use others::Other;
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
@@ -36,12 +38,18 @@ pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
 use documents::OpenDocuments;
+use others::OpenStores;
 
 /// How long a writer waits for another process that shares the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_store.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("../../migrations/sqlite/0001_store.sql"),
+    include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
+    include_str!("../../migrations/sqlite/0003_former_actors.sql"),
+    include_str!("../../migrations/sqlite/0004_shared.sql"),
+];
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +78,9 @@ pub enum StoreError {
         /// What was found.
         reason: MergeError,
     },
+    /// What somebody no longer shares could not be removed; it is tried again at the next contact with the server.
+    #[error("what is no longer shared with you could not be removed from this device: {0}")]
+    NotRemoved(std::io::Error),
     /// Anything else that SQLite says.
     #[error("the store failed: {0}")]
     Sqlite(rusqlite::Error),
@@ -129,12 +140,20 @@ pub struct Store {
     /// Whose actor signs local changes.
     writer: String,
     open: OpenDocuments,
+    others: OpenStores,
 }
 
 impl Store {
     /// Opens the store at `path`, making it if there is none, for the writer `writer` (each app, extension or background
     /// process that shares the file has a name of its own).
     pub fn open(path: &Path, writer: &str, rng: &mut dyn RngCore) -> Result<Self, StoreError> {
+        let mut store = Self::open_for_reading(path, writer)?;
+        store.draw_actor(rng)?;
+        Ok(store)
+    }
+
+    /// Opens a store into which this device only puts what it receives.
+    fn open_for_reading(path: &Path, writer: &str) -> Result<Self, StoreError> {
         let conn = Connection::open_with_flags(path, OpenFlags::default())?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         // FULL: a transaction survives power loss once commit returned; F_FULLFSYNC is what Apple's disks need for that.
@@ -144,9 +163,9 @@ impl Store {
              PRAGMA secure_delete = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;",
         )?;
         conn.set_prepared_statement_cache_capacity(64);
-        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open: OpenDocuments::default() };
+        let (open, others) = (OpenDocuments::default(), OpenStores::default());
+        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open, others };
         store.migrate()?;
-        store.draw_actor(rng)?;
         Ok(store)
     }
 

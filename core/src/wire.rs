@@ -12,6 +12,7 @@ use prost::Message;
 use crate::entry::{Entry, Salt};
 use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
+use crate::policy::Access;
 
 mod census;
 mod cursors;
@@ -25,7 +26,9 @@ pub use fitme_proto::v1::{EntryKind, Want};
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;
+/// From this minor version on a device knows feeds of others.
+pub const SHARED_FEEDS_MINOR: u32 = 1;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -80,6 +83,7 @@ pub enum Frame {
     Receipts { batch: u64, receipts: Vec<Receipt> },
     Entries(Vec<FeedPage>),
     FeedGranted(FeedGranted),
+    FeedRevoked(FeedId),
     Credit { bytes: u64 },
     Renew(Token),
     Goodbye(Goodbye),
@@ -163,7 +167,7 @@ pub struct FeedPage {
     pub first_seq: u64,
     /// The entries.
     pub items: Vec<Item>,
-    /// Every entry up to here is in the server's merged documents.
+    /// Every entry up to here is in the server's merged documents, and none of those is in quarantine.
     pub merged_seq: u64,
 }
 
@@ -216,6 +220,10 @@ pub struct FeedGranted {
     pub scope: String,
     /// Its epoch.
     pub epoch: Epoch,
+    /// Whether this account may write to it.
+    pub access: Access,
+    /// How the owner wants to be seen; empty for own feeds.
+    pub owner_name: String,
 }
 
 /// Last frame of a session.
@@ -323,7 +331,10 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             collection: granted.collection.clone(),
             scope: granted.scope.clone(),
             epoch: granted.epoch.0.to_vec().into(),
+            read_only: granted.access == Access::Read,
+            owner_name: granted.owner_name.clone(),
         }),
+        Frame::FeedRevoked(feed) => Body::FeedRevoked(proto::FeedRevoked { feed: feed.0 }),
         Frame::Credit { bytes } => Body::Credit(proto::Credit { bytes: *bytes }),
         Frame::Renew(Token(token)) => Body::Renew(proto::Renew { token: token.clone() }),
         Frame::Goodbye(goodbye) => Body::Goodbye(proto::Goodbye {
@@ -359,7 +370,10 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
             epoch: Epoch(fixed("epoch", &granted.epoch)?),
             collection: granted.collection,
             scope: granted.scope,
+            access: if granted.read_only { Access::Read } else { Access::Write },
+            owner_name: granted.owner_name,
         }),
+        Body::FeedRevoked(revoked) => Frame::FeedRevoked(feed(revoked.feed)?),
         Body::Credit(credit) => Frame::Credit { bytes: credit.bytes },
         Body::Renew(renew) => {
             at_most("bytes of a token", renew.token.len(), limits::TOKEN_BYTES)?;

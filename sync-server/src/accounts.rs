@@ -1,19 +1,20 @@
 //! Sign-up and login: each registers the asking device, signs it in, and hands it its tokens and the account's feeds.
 
-use std::net::SocketAddr;
-
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use fitme_core::policy::Role;
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
 use crate::auth::Device;
+use crate::db::installation;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 pub mod address;
@@ -65,11 +66,11 @@ async fn sign_up(
     State(state): State<AppState>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
-    let Credentials { email, password, device_name, public_key, .. } = credentials.checked_for_sign_up()?;
+    let Credentials { email, password, device_name, role, public_key, .. } = credentials.checked_for_sign_up()?;
     let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
-    let account = insert_account(&mut tx, &email, &hash).await?;
+    let account = insert_account(&mut tx, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     address::send_token(&state, account);
@@ -79,12 +80,12 @@ async fn sign_up(
 
 async fn log_in(
     State(state): State<AppState>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name, device, public_key, code } = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, device, public_key, code, .. } = credentials.checked_for_login()?;
     let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
-    let attempt = Attempt::new(&email, peer.ip());
+    let attempt = Attempt::new(&email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
     let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
         .fetch_optional(&state.pool)
@@ -101,13 +102,14 @@ async fn log_in(
     Ok(Json(signed_in))
 }
 
-async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str) -> Result<Uuid, Refusal> {
+async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str, role: &str) -> Result<Uuid, Refusal> {
     let account = Uuid::now_v7();
     sqlx::query!(
-        "INSERT INTO accounts (account, email, password_hash) VALUES ($1, $2, $3)",
+        "INSERT INTO accounts (account, email, password_hash, role) VALUES ($1, $2, $3, $4)",
         account,
         email,
-        password_hash
+        password_hash,
+        role
     )
     .execute(db)
     .await
@@ -151,6 +153,6 @@ async fn admit(
         None => devices::register(db, account, asking.name, key).await?,
     };
     let sign_in = sign_ins::begin(db, Device { device, account }, state.clock.now_ms()).await?;
-    let installation = state.installation.hex();
+    let installation = installation::in_hex(installation::current(db).await?);
     Ok(SignedIn { account, device, tokens: Tokens::of(state, &sign_in)?, installation, feeds })
 }

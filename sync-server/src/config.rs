@@ -108,7 +108,8 @@ pub struct DatabaseArgs {
 /// Options of the log and the traces.
 #[derive(Debug, Args)]
 pub struct TelemetryArgs {
-    /// What to log, for example `info` or `warn,sync_server=debug`.
+    /// What to log, for example `info` or `warn,sync_server=debug`. automerge is silent unless named, as in
+    /// `info,automerge=debug`.
     #[arg(long, env = "FITME_LOG", value_name = "FILTER", default_value = "info", global = true)]
     pub log: String,
     /// How log lines look on standard error: `auto` is for people on a terminal and JSON elsewhere.

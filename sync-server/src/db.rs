@@ -6,9 +6,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
-mod installation;
-
-pub use installation::{Installation, Standing};
+pub mod installation;
 
 /// Connections of one node. Beyond a few a core they only queue inside PostgreSQL instead of here.
 const POOL_SIZE: u32 = 16;
@@ -50,13 +48,22 @@ pub async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError>
     let options = options.application_name("fitme-sync-server").options([("client_min_messages", "warning")]);
     // The pool would try until its timeout and then say only that; a single attempt tells the reason.
     let first = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
-    first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(DatabaseError::Connect)?.close().await?;
-    PgPoolOptions::new()
+    let mut first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(DatabaseError::Connect)?;
+    // Here nothing waits for it: giving each feed of a large restored database a new epoch takes longer than a request.
+    installation::recognise(&mut first).await?;
+    first.close().await?;
+    pool_options()
         .max_connections(POOL_SIZE)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await
         .map_err(DatabaseError::Connect)
+}
+
+/// Options of every pool: each new connection looks whether the database is still the one that devices know.
+#[must_use]
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().after_connect(|connection, _| Box::pin(installation::recognise(connection)))
 }
 
 /// Brings the tables up to this version. Safe to call from several nodes at once: sqlx takes a lock.

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Device;
 use crate::fanout::Fanout;
 use crate::feeds;
+use crate::grants;
 use crate::hints::Hints;
-use crate::ingest::Ingest;
+use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
+use crate::regrants::Regrants;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
 const MERGE_WORKERS: usize = 2;
@@ -62,20 +64,28 @@ impl Engine {
     #[must_use]
     pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
         let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
-        let live_sign_ins = LiveSignIns::default();
-        hints.start(&pool, &fanout, &live_sign_ins, shutdown);
-        let merged = fanout.clone();
-        let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, move |feed, seq| merged.merged(feed, seq));
+        let (regrants, live_sign_ins) = (Regrants::default(), LiveSignIns::default());
+        regrants.start(&pool, &fanout, shutdown);
+        hints.start(&pool, &fanout, &regrants, &live_sign_ins, shutdown);
+        // How far a feed is merged is no hurry, and what counts for devices the poll reads.
+        let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, |_, _| {});
         let (live, told) = (fanout.clone(), hints.clone());
-        let ingest = Ingest::start(pool.clone(), move |committed| {
-            live.publish(&committed);
-            told.head(committed.feed, committed.last_seq());
-            news.notify_one();
+        let ingest = Ingest::start(pool.clone(), move |committed| match committed {
+            Committed::Entries(entries) => {
+                live.publish(&entries);
+                told.head(entries.feed, entries.last_seq());
+                news.notify_one();
+            }
+            Committed::Regranted(grantee) => {
+                regrants.tell(grantee);
+                told.regranted(grantee);
+            }
         });
         Self { pool, ingest, fanout, live: live_sign_ins, hints, _workers: Arc::new(workers) }
     }
 
-    /// Performs one effect of a session of `device`.
+    /// Performs one effect of a session of `device`. What waits for the database is boxed: a connection has room for all
+    /// that it may ever wait for, also while it is idle, and statements take 17 KiB of it.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -86,16 +96,21 @@ impl Engine {
             ServerEffect::Renew(token) => Performed::Renew(token),
             ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
             ServerEffect::LoadAccount { cursors, actors } => {
-                let account = feeds::load_account(&self.pool, device.account, &cursors, &actors).await?;
+                let account = Box::pin(feeds::load_account(&self.pool, device.account, &cursors, &actors)).await?;
                 Performed::Event(ServerEvent::Account(account))
             }
             ServerEffect::RenewEpochs(diverged) => {
                 tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
-                let epochs = feeds::renew_epochs(&self.pool, device.account, &diverged).await?;
+                let epochs = Box::pin(feeds::renew_epochs(&self.pool, device.account, &diverged)).await?;
                 Performed::Event(ServerEvent::EpochsRenewed(epochs))
             }
-            ServerEffect::Read { feed, after, max_bytes } => {
-                Performed::Event(ServerEvent::Page(self.read(feed, after, max_bytes).await?))
+            ServerEffect::Read { feed, others, after, max_bytes } => {
+                if !others || Box::pin(grants::may_read(&self.pool, device.account, feed)).await? {
+                    Performed::Event(ServerEvent::Page(Box::pin(self.read(feed, after, max_bytes)).await?))
+                } else {
+                    let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
+                    Performed::Event(ServerEvent::Regranted(Arc::new(grants)))
+                }
             }
         })
     }

@@ -96,6 +96,15 @@ errors! {
     /// A refresh token that this server does not know.
     ProveDevice = "prove_device", UNAUTHORIZED, INFO,
         "The server does not know this refresh token; prove by the device's key that it is the same device, or log in again.";
+    /// What the account's role may not ask others for.
+    NotForRole = "not_for_role", FORBIDDEN, INFO,
+        "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.";
+    /// An invitation that nobody made, that is over, or that somebody else has accepted.
+    UnknownInvite = "unknown_invite", NOT_FOUND, INFO,
+        "There is no such invitation: it is mistyped, over, your own or accepted by somebody else; ask for a new one.";
+    /// More invitations than can be open.
+    TooManyInvites = "too_many_invites", CONFLICT, INFO,
+        "Too many invitations of this account wait to be accepted; wait until some are accepted or over.";
     /// The body is longer than this address takes.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, INFO,
         "The body is longer than this address takes; send less at once.";

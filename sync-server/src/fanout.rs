@@ -4,11 +4,13 @@
 //! from the database: the inbox then remembers only how far the feed has come, and the session reads the rest itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fitme_core::id::FeedId;
-use fitme_core::session::Received;
+use fitme_core::session::{Grants, Received};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// Commits that wait in one session's inbox.
 const INBOX: usize = 64;
@@ -41,14 +43,17 @@ pub struct News {
     pub heads: BTreeMap<FeedId, u64>,
     /// How far feeds are merged.
     pub merged: BTreeMap<FeedId, u64>,
+    /// What others grant the session's account now, if that changed.
+    pub grants: Option<Arc<Grants>>,
     /// This node no longer knows what other nodes do: the session has to end.
     pub cut_off: bool,
 }
 
-/// All sessions of this node by the feeds they read.
+/// All sessions of this node by the feeds they read and by their accounts.
 #[derive(Debug, Clone, Default)]
 pub struct Fanout {
     readers: Arc<Mutex<HashMap<FeedId, Vec<Arc<Inbox>>>>>,
+    accounts: Arc<Mutex<HashMap<Uuid, Vec<Arc<Inbox>>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,14 +66,30 @@ struct Inbox {
 #[derive(Debug)]
 pub struct Subscription {
     fanout: Fanout,
+    account: Uuid,
     feeds: BTreeSet<FeedId>,
     inbox: Arc<Inbox>,
 }
 
 impl Fanout {
-    /// An inbox that reads no feed yet.
-    pub fn subscription(&self) -> Subscription {
-        Subscription { fanout: self.clone(), feeds: BTreeSet::new(), inbox: Arc::default() }
+    /// An inbox of a session of `account` that reads no feed yet.
+    pub fn subscription(&self, account: Uuid) -> Subscription {
+        let inbox: Arc<Inbox> = Arc::default();
+        lock(&self.accounts).entry(account).or_default().push(Arc::clone(&inbox));
+        Subscription { fanout: self.clone(), account, feeds: BTreeSet::new(), inbox }
+    }
+
+    /// Whether a session of the account is on this node.
+    pub fn has(&self, account: Uuid) -> bool {
+        lock(&self.accounts).contains_key(&account)
+    }
+
+    /// Says what others grant an account from now on.
+    pub fn regranted(&self, account: Uuid, grants: &Arc<Grants>) {
+        for inbox in lock(&self.accounts).get(&account).into_iter().flatten() {
+            lock(&inbox.news).grants = Some(Arc::clone(grants));
+            inbox.arrived.notify_one();
+        }
     }
 
     /// Hands entries to every session that reads their feed.
@@ -102,7 +123,7 @@ impl Fanout {
 
     /// Ends every session of this node: it could not learn for too long what happened elsewhere.
     pub fn cut_off(&self) {
-        for inbox in lock(&self.readers).values().flatten() {
+        for inbox in lock(&self.accounts).values().flatten() {
             lock(&inbox.news).cut_off = true;
             inbox.arrived.notify_one();
         }
@@ -138,12 +159,7 @@ impl Subscription {
     fn leave(&self, feeds: &BTreeSet<FeedId>) {
         let mut readers = lock(&self.fanout.readers);
         for feed in feeds {
-            if let Some(inboxes) = readers.get_mut(feed) {
-                inboxes.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
-                if inboxes.is_empty() {
-                    readers.remove(feed);
-                }
-            }
+            leave(&mut readers, *feed, &self.inbox);
         }
     }
 
@@ -161,6 +177,16 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.leave(&self.feeds);
+        leave(&mut lock(&self.fanout.accounts), self.account, &self.inbox);
+    }
+}
+
+fn leave<K: Eq + Hash>(inboxes: &mut HashMap<K, Vec<Arc<Inbox>>>, at: K, inbox: &Arc<Inbox>) {
+    if let Some(there) = inboxes.get_mut(&at) {
+        there.retain(|other| !Arc::ptr_eq(other, inbox));
+        if there.is_empty() {
+            inboxes.remove(&at);
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! What sessions read of feeds. Nothing here loads a document: a reconnect with nothing new costs index lookups only.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
-use fitme_core::session::{Account, AccountFeed, Page, Received};
+use fitme_core::policy::Access;
+use fitme_core::session::{Account, AccountFeed, Grants, Page, Received};
 use fitme_core::wire::Cursors;
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::bytes::random_bytes;
+use crate::grants::{self, Granted};
 
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -20,7 +23,7 @@ pub struct FeedHead {
     pub feed: FeedId,
     /// The last number given.
     pub head: u64,
-    /// Every entry up to here is merged.
+    /// Every entry up to here is merged, and none of a document in quarantine.
     pub merged: u64,
 }
 
@@ -42,25 +45,50 @@ pub async fn load_account(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let feeds = read_feeds(&mut tx, account, cursors).await?;
+    let granted = grants::granted_to(&mut tx, account).await?;
+    let feeds = read_feeds(&mut tx, account, &granted.feeds, cursors).await?;
     let actors = if actors.is_empty() { Vec::new() } else { read_tips(&mut tx, account, actors).await? };
     tx.commit().await?;
     let installation = Installation(fixed(&server.id));
-    Ok(Account { installation, account: account.into_bytes(), clock_ms: server.clock_ms, feeds, actors })
+    Ok(Account {
+        installation,
+        account: account.into_bytes(),
+        clock_ms: server.clock_ms,
+        feeds,
+        grants_version: granted.version,
+        actors,
+    })
 }
 
+/// Reads what others grant `account` now.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn load_grants(pool: &PgPool, account: Uuid) -> Result<Grants, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin_with(BEGIN_READING).await?;
+    let granted = grants::granted_to(&mut tx, account).await?;
+    let mut feeds = read_feeds(&mut tx, account, &granted.feeds, &Cursors::default()).await?;
+    tx.commit().await?;
+    feeds.retain(|feed| feed.owner != account.into_bytes());
+    Ok(Grants { version: granted.version, feeds })
+}
+
+/// The account's own feeds and those that are granted to it, ascending.
 async fn read_feeds(
     connection: &mut PgConnection,
     account: Uuid,
+    granted: &[Granted],
     cursors: &Cursors,
 ) -> Result<Vec<AccountFeed>, sqlx::Error> {
     // BETWEEN with ORDER BY says "equal"; see ingest's lookups.
     let asked: Vec<_> = cursors.0.keys().map(|feed| feed.0.cast_signed()).collect();
     let at: Vec<_> = cursors.0.values().map(|cursor| cursor.cast_signed()).collect();
+    let of_others: Vec<_> = granted.iter().map(|granted| granted.feed.0.cast_signed()).collect();
     let rows = sqlx::query_as!(
         FeedRow,
-        r#"SELECT f.feed, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
-                  COALESCE(q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
+        r#"SELECT f.feed, f.account, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
+                  COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
            FROM feeds f
            LEFT JOIN merge_queue q ON q.feed = f.feed
            LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
@@ -68,19 +96,26 @@ async fn read_feeds(
                SELECT digest FROM entries
                WHERE feed = f.feed AND seq BETWEEN c.cursor AND c.cursor ORDER BY seq LIMIT 1
            ) AS e ON true
-           WHERE f.account = $1
+           WHERE f.account = $1 OR f.feed = ANY ($4)
            ORDER BY f.feed"#,
         account,
         &asked,
-        &at
+        &at,
+        &of_others
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(FeedRow::into_feed).collect())
+    let granted: HashMap<_, _> = granted.iter().map(|granted| (granted.feed, granted)).collect();
+    let feed = |row: FeedRow| {
+        let granted = granted.get(&FeedId(row.feed.cast_unsigned())).copied();
+        row.into_feed(granted)
+    };
+    Ok(rows.into_iter().map(feed).collect())
 }
 
 struct FeedRow {
     feed: i64,
+    account: Uuid,
     collection: String,
     scope: String,
     epoch: Vec<u8>,
@@ -92,10 +127,14 @@ struct FeedRow {
 }
 
 impl FeedRow {
-    fn into_feed(self) -> AccountFeed {
+    /// `granted` if it is somebody else's.
+    fn into_feed(self, granted: Option<&Granted>) -> AccountFeed {
         let digest = |bytes: &[u8]| Digest(u128::from_be_bytes(fixed(bytes)));
         AccountFeed {
             feed: FeedId(self.feed.cast_unsigned()),
+            owner: self.account.into_bytes(),
+            owner_name: granted.map(|granted| granted.shown_as.clone()).unwrap_or_default(),
+            access: granted.map_or(Access::Write, |granted| granted.access),
             collection: self.collection,
             scope: self.scope,
             epoch: Epoch(fixed(&self.epoch)),
@@ -219,14 +258,14 @@ pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Res
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn changed_since(pool: &PgPool, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
+pub async fn changed_since(connection: &mut PgConnection, window: Duration) -> Result<Vec<FeedHead>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.merged_seq, 0) AS "merged!"
+        r#"SELECT f.feed AS "feed!", f.head_seq AS "head_seq!", COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!"
            FROM feeds f LEFT JOIN merge_queue q ON q.feed = f.feed
            WHERE f.touched_at > clock_timestamp() - make_interval(secs => $1)"#,
         window.as_secs_f64()
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let head = |feed: i64, head: i64, merged: i64| FeedHead {
         feed: FeedId(feed.cast_unsigned()),

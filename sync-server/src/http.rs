@@ -25,7 +25,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::auth::{authenticate, signing_keys};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
-use crate::{accounts, health, once, ws};
+use crate::{accounts, health, invites, once, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
@@ -44,6 +44,7 @@ fn routes() -> Router<AppState> {
         .merge(health::routes())
         .merge(accounts::routes())
         .merge(signing_keys::routes())
+        .merge(invites::routes())
         .route("/v1/sync", any(ws::sync))
         .route("/v1/sync/once", post(once::sync_once).layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }

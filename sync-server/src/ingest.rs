@@ -17,6 +17,7 @@ use fitme_core::session::{Echo, Own};
 use fitme_core::wire::{FeedPush, Receipt};
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, oneshot};
+use uuid::Uuid;
 
 use crate::auth::Device;
 use crate::fanout::Live;
@@ -43,11 +44,23 @@ const LANES: usize = 2;
 const ROOM_KIB: usize = 64 << 10;
 /// How long a push waits for room before the device is told to come back.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a group waits for a database that went away before its devices are told to push again. It also keeps them
+/// from doing so in a tight circle.
+const AWAY_PATIENCE: Duration = Duration::from_secs(5);
 /// Pushes up to so many bytes are checked where they arrive: handing them to another thread costs more than that.
 const CHECK_INLINE_BYTES: usize = 8 << 10;
 
+/// What a commit of this node changed for those who listen.
+#[derive(Debug, Clone)]
+pub enum Committed {
+    /// A feed has new entries.
+    Entries(Live),
+    /// Something was granted to this account, or taken from it.
+    Regranted(Uuid),
+}
+
 /// What listens to commits of this node.
-type OnCommit = Arc<dyn Fn(Live) + Send + Sync>;
+type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
 
 /// Accepts pushes; cloning is cheap. When the last one is dropped the lanes end.
 #[derive(Clone)]
@@ -78,9 +91,19 @@ impl Ingest {
     /// Starts the lanes. `on_commit` gets what was committed, in the order of each feed, after the receipts were handed
     /// out; it must not block.
     #[must_use]
-    pub fn start(pool: PgPool, on_commit: impl Fn(Live) + Send + Sync + 'static) -> Self {
+    pub fn start(pool: PgPool, on_commit: impl Fn(Committed) + Send + Sync + 'static) -> Self {
+        Self::start_patient(pool, AWAY_PATIENCE, on_commit)
+    }
+
+    /// The same with another patience for a database that is away; a test's database may take longer to come back.
+    #[must_use]
+    pub fn start_patient(
+        pool: PgPool,
+        patience: Duration,
+        on_commit: impl Fn(Committed) + Send + Sync + 'static,
+    ) -> Self {
         let on_commit: OnCommit = Arc::new(on_commit);
-        let lanes = (0..LANES).map(|_| Lane::start(pool.clone(), Arc::clone(&on_commit))).collect();
+        let lanes = (0..LANES).map(|_| Lane::start(pool.clone(), patience, Arc::clone(&on_commit))).collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (room, computing) = (Arc::new(Semaphore::new(ROOM_KIB)), Semaphore::new(cores));
         Self { shared: Arc::new(Shared { pool, owners: Owners::default(), lanes, room, computing }) }
@@ -107,7 +130,7 @@ impl Ingest {
         if lane.join(Push { device, offers, reply, room }) {
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
-                if let Some(offers) = shared.check(device, feeds, bytes).await {
+                if let Some(offers) = shared.check(feeds, bytes).await {
                     // A lane that has ended needs no offers; whoever waits for the outcome is told so.
                     let _ = checked.send(offers);
                 }
@@ -126,9 +149,9 @@ impl Ingest {
 
 impl Shared {
     /// `None` when the runtime is ending.
-    async fn check(self: Arc<Self>, device: Device, feeds: Vec<FeedPush>, bytes: usize) -> Option<Vec<Offer>> {
+    async fn check(self: Arc<Self>, feeds: Vec<FeedPush>, bytes: usize) -> Option<Vec<Offer>> {
         let numbers: Vec<_> = feeds.iter().map(|push| push.feed).collect::<BTreeSet<_>>().into_iter().collect();
-        let targets = self.owners.targets(&self.pool, device.account, &numbers).await;
+        let targets = self.owners.targets(&self.pool, &numbers).await;
         let work = move || {
             let offers = feeds.into_iter().flat_map(|FeedPush { feed, entries }| {
                 let target = &targets[&feed];

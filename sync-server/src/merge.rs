@@ -2,15 +2,17 @@
 //!
 //! A turn of a worker: [`claim`] some feeds that are behind, least recently served first; [`slice`]: read a bounded
 //! part of what they lack, as of one moment; [`fold`]: compute, outside any transaction; [`write`]: store it and give
-//! the feeds back. A worker never locks a row of `feeds`, so ingest never waits for it.
+//! the feeds back. Half of a turn is waiting for the database, so each worker that computes has two turns under way. A
+//! worker never locks a row of `feeds`, so ingest never waits for it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fitme_core::id::FeedId;
 use sqlx::PgPool;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,8 +25,13 @@ mod write;
 use claim::Claim;
 use fold::{Folded, Work};
 
+/// Turns under way for each that computes at a time.
+const TURNS: usize = 2;
 /// How often an idle worker looks for feeds that nobody woke it for: other nodes' and those of workers that died.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long an idle worker lets fresh news lie. Whoever waits for the entry gets it first, on the same cores, and what
+/// follows at once is merged along.
+const FRESH_PAUSE: Duration = Duration::from_millis(10);
 /// Pause after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
@@ -38,7 +45,7 @@ pub struct MergeWorkers {
 }
 
 impl MergeWorkers {
-    /// Starts `workers` workers. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how
+    /// Starts workers of whom `workers` compute at a time. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how
     /// far a feed is merged, and must not block.
     #[must_use]
     pub fn start(
@@ -49,12 +56,14 @@ impl MergeWorkers {
     ) -> Self {
         let stop = CancellationToken::new();
         let on_merged: OnMerged = Arc::new(on_merged);
+        let computing = Arc::new(Semaphore::new(workers));
         let mut set = JoinSet::new();
-        for _ in 0..workers {
+        for _ in 0..workers * TURNS {
             let worker = Worker {
                 id: Uuid::now_v7(),
                 pool: pool.clone(),
                 wake: Arc::clone(wake),
+                computing: Arc::clone(&computing),
                 on_merged: Arc::clone(&on_merged),
             };
             let stop = stop.clone();
@@ -78,6 +87,8 @@ struct Worker {
     id: Uuid,
     pool: PgPool,
     wake: Arc<Notify>,
+    /// How many may compute at a time.
+    computing: Arc<Semaphore>,
     on_merged: OnMerged,
 }
 
@@ -98,7 +109,11 @@ impl Worker {
             match self.turn().await {
                 Ok(true) => {}
                 // Whether it was woken or the time is up: it looks.
-                Ok(false) => drop(timeout(LOOK_EVERY, self.wake.notified()).await),
+                Ok(false) => {
+                    if timeout(LOOK_EVERY, self.wake.notified()).await.is_ok() {
+                        sleep(FRESH_PAUSE).await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a turn of merging came to nothing; it is taken again");
                     sleep(ERROR_PAUSE).await;
@@ -122,19 +137,26 @@ impl Worker {
         Ok(true)
     }
 
-    /// Computes on a thread for blocking work, and keeps the leases meanwhile.
+    /// Computes when it is this worker's turn to, and keeps the leases meanwhile.
     async fn fold(&self, work: Vec<Work>, claims: &[Claim]) -> Result<Vec<Folded>, TurnError> {
         if work.is_empty() {
             return Ok(Vec::new());
         }
-        let mut folding = tokio::task::spawn_blocking(move || work.into_iter().map(fold::fold).collect());
+        let mut folding = pin!(self.compute(work));
         let mut renewal = interval(claim::RENEW_EVERY);
         renewal.tick().await;
         loop {
             tokio::select! {
-                folded = &mut folding => return folded.map_err(|_| TurnError::Ending),
+                folded = &mut folding => return folded,
                 _ = renewal.tick() => claim::renew(&self.pool, self.id, claims).await?,
             }
         }
+    }
+
+    /// On a thread for blocking work.
+    async fn compute(&self, work: Vec<Work>) -> Result<Vec<Folded>, TurnError> {
+        let _permit = self.computing.acquire().await;
+        let folding = spawn_blocking(move || work.into_iter().map(fold::fold).collect());
+        folding.await.map_err(|_| TurnError::Ending)
     }
 }

@@ -11,6 +11,7 @@ use fitme_core::session::{Mode, ServerEvent, ServerSession};
 use fitme_core::wire::{self, Frame};
 
 use crate::auth::Device;
+use crate::devices;
 use crate::engine::{Engine, Performed};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
@@ -41,6 +42,10 @@ pub async fn sync_once(
         closed: false,
     };
     for frame in frames {
+        if !state.devices.count_frame(device.device, state.limits.device) {
+            exchange.close(&wire::encode(&Frame::Goodbye(devices::too_fast())).map_err(|_| ApiError::Internal)?);
+            break;
+        }
         exchange.handle(ServerEvent::Message(frame)).await?;
     }
     if !exchange.closed {
@@ -64,10 +69,7 @@ impl Exchange {
         while let Some(effect) = effects.pop_front() {
             match self.engine.perform(self.device, effect).await? {
                 Performed::Send(message) => self.append(&message),
-                Performed::Close(message) => {
-                    self.append(&message);
-                    self.closed = true;
-                }
+                Performed::Close(message) => self.close(&message),
                 Performed::Event(event) => effects.extend(self.session.handle(event)),
                 // An exchange has one token from its first byte to its last.
                 Performed::Renew(_) => {}
@@ -78,6 +80,11 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    fn close(&mut self, last: &[u8]) {
+        self.append(last);
+        self.closed = true;
     }
 
     fn append(&mut self, frame: &[u8]) {

@@ -1,7 +1,6 @@
 //! The life of the server: listen, have a database, answer, and stop everything in order.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -14,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
 use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
-use crate::db::{self, DatabaseError, Installation, Standing};
+use crate::db::{self, DatabaseError, installation};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
+use crate::slow_reader::{Patience, PatientListener, Peer};
 use crate::state::AppState;
 
 /// How long running requests may take to finish once the server was told to stop.
@@ -100,16 +100,9 @@ async fn answer(
     mailer: Mailer,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let (installation, standing) = Installation::establish(pool).await?;
-    match standing {
-        Standing::New => tracing::info!(installation = installation.hex(), "new installation"),
-        Standing::Same => tracing::info!(installation = installation.hex(), "known installation"),
-        Standing::Replaced => tracing::warn!(
-            installation = installation.hex(),
-            "the database is a copy or was restored: devices are told to compare everything with it"
-        ),
-    }
-    let state = AppState::new(pool.clone(), installation, master, Clock::default(), mailer, shutdown).await?;
+    let (installation, is_new) = installation::establish(pool).await?;
+    tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
+    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
     Ok(listen(listener, state).await?)
 }
@@ -124,7 +117,8 @@ pub async fn listen(listener: TcpListener, state: AppState) -> std::io::Result<(
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = PatientListener::new(listener, Patience::default());
+    let service = router(state).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = server.into_future() => ended?,

@@ -10,7 +10,7 @@ use crate::accounts::housekeeping;
 use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
-use crate::db::Installation;
+use crate::devices::{Allowance, Devices};
 use crate::engine::Engine;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
@@ -26,8 +26,6 @@ const MAX_REQUESTS: usize = 1024;
 pub struct AppState {
     /// Connections to the database.
     pub pool: PgPool,
-    /// Which installation the database is.
-    pub installation: Installation,
     /// Runs the sync sessions.
     pub engine: Engine,
     /// What time it is.
@@ -42,6 +40,8 @@ pub struct AppState {
     pub challenges: Challenges,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
+    /// The devices that are connected to this node.
+    pub devices: Devices,
     /// Cancelled when the server ends: long-lived connections say goodbye then.
     pub shutdown: CancellationToken,
     /// Bounds of every request.
@@ -55,11 +55,13 @@ pub struct Limits {
     pub timeout: Duration,
     /// Most requests at once.
     pub requests: usize,
+    /// What one device may take.
+    pub device: Allowance,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS }
+        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS, device: Allowance::default() }
     }
 }
 
@@ -70,7 +72,6 @@ impl AppState {
     /// When the keys that sign access tokens cannot be had.
     pub async fn new(
         pool: PgPool,
-        installation: Installation,
         master: MasterKey,
         clock: Clock,
         mailer: Mailer,
@@ -87,9 +88,9 @@ impl AppState {
             master,
             mailer,
             passwords: Passwords::default(),
+            devices: Devices::default(),
             limits: Limits::default(),
             pool,
-            installation,
             clock,
             shutdown,
         })

@@ -9,7 +9,7 @@ use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::filter::{FilterFn, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -23,6 +23,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Libraries that carry the spans out: their own spans would be exported in a loop.
 const EXPORTER_CRATES: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
 
+/// Silent unless the filter names it: it opens a span at level INFO for each load, commit and encoding, and somebody who
+/// listens to them pays with a quarter of the server's CPU time.
+const SILENT_CRATE: &str = "automerge";
+
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -32,7 +36,7 @@ pub enum TelemetryError {
         /// As it was given.
         filter: String,
         /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
+        source: ParseError,
     },
     /// The exporter does not take the address.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used ({0}); write for example http://localhost:4317")]
@@ -54,8 +58,7 @@ pub struct Telemetry {
 /// When the filter or the collector's address cannot be used.
 pub fn start(args: &TelemetryArgs) -> Result<Telemetry, TelemetryError> {
     let traces = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty()).map(exporter).transpose()?;
-    let filter =
-        EnvFilter::try_new(&args.log).map_err(|source| TelemetryError::Filter { filter: args.log.clone(), source })?;
+    let filter = filter(&args.log).map_err(|source| TelemetryError::Filter { filter: args.log.clone(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if wants_json(args.log_format) {
         lines.json().flatten_event(true).with_current_span(false).boxed()
@@ -70,6 +73,14 @@ pub fn start(args: &TelemetryArgs) -> Result<Telemetry, TelemetryError> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     std::panic::set_hook(Box::new(log_panic));
     Ok(Telemetry { traces })
+}
+
+fn filter(log: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::try_new(log)?;
+    match log.contains(SILENT_CRATE) {
+        true => Ok(filter),
+        false => Ok(filter.add_directive(format!("{SILENT_CRATE}=off").parse()?)),
+    }
 }
 
 fn is_of(target: &str, crate_name: &str) -> bool {
@@ -105,5 +116,29 @@ impl Telemetry {
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the trace collector did not take the last spans");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled, subscriber};
+
+    use super::*;
+
+    /// What the filter lets through: this server at level INFO, automerge at level INFO.
+    fn heard(log: &str) -> (bool, bool) {
+        let filtered = tracing_subscriber::registry().with(filter(log).expect("a log filter"));
+        subscriber::with_default(filtered, || {
+            (enabled!(target: "sync_server::ws", Level::INFO), enabled!(target: "automerge::storage", Level::INFO))
+        })
+    }
+
+    #[test]
+    fn automerge_is_heard_only_by_those_who_name_it() {
+        assert_eq!(heard("info"), (true, false));
+        assert_eq!(heard("trace"), (true, false));
+        assert_eq!(heard("warn,sync_server=debug"), (true, false));
+        assert_eq!(heard("info,automerge=info"), (true, true));
+        assert_eq!(heard("automerge::storage=info"), (false, true));
     }
 }

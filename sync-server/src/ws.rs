@@ -16,6 +16,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::auth::{Access, Device, access_by};
+use crate::devices::{self, Seat};
 use crate::engine::{Engine, Performed};
 use crate::error::ApiError;
 use crate::fanout::Subscription;
@@ -75,11 +76,38 @@ enum End {
     SignedOut,
     /// No sign of life.
     Silent,
+    /// More frames than one device may send.
+    TooFast,
+    /// Newer sockets of the device took its place.
+    Displaced,
+}
+
+impl End {
+    /// What the device is told, and when it may come back; nothing where nobody listens or all is said.
+    fn farewell(&self) -> Option<Goodbye> {
+        let (reason, message, retry_after_ms) = match self {
+            Self::Shutdown => (Reason::Shutdown, "the server restarts; reconnect in a moment", RETRY_AFTER_MS),
+            Self::Unavailable => {
+                (Reason::Unavailable, "the server's database is away; nothing is lost, try again", RETRY_AFTER_MS)
+            }
+            Self::TooFast => return Some(devices::too_fast()),
+            Self::Displaced => {
+                (Reason::Displaced, "newer connections of this device took its place", devices::RETRY_AFTER_MS)
+            }
+            Self::Expired => {
+                (Reason::TokenExpired, "the access token has ended; get the next one and reconnect", RETRY_AFTER_MS)
+            }
+            Self::SignedOut => (Reason::SignInAgain, "this device was signed out; log in again", 0),
+            Self::Stuck | Self::Silent | Self::Gone | Self::Closed => return None,
+        };
+        Some(Goodbye { reason, message: message.to_owned(), retry_after_ms })
+    }
 }
 
 struct Connection {
     engine: Engine,
     device: Device,
+    seat: Seat,
     /// Hears when the device's sign-in is ended.
     presence: Presence,
     /// When the access token ends.
@@ -103,13 +131,14 @@ impl Connection {
         let (sink, stream) = socket.split();
         Self {
             engine: state.engine.clone(),
+            seat: state.devices.enter(access.device.device, state.limits.device),
             device: access.device,
             presence: state.engine.live.enter(access.sign_in),
             expires: end_of(&access, state),
             sink,
             stream,
             session: ServerSession::new(Mode::Socket),
-            news: state.engine.fanout.subscription(),
+            news: state.engine.fanout.subscription(access.device.account),
             ingests: FuturesOrdered::new(),
             effects: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -124,18 +153,7 @@ impl Connection {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        let farewell = match end {
-            End::Shutdown => Some((Reason::Shutdown, "the server restarts; reconnect in a moment")),
-            End::Unavailable => {
-                Some((Reason::Unavailable, "the server's database is away; nothing is lost, try again"))
-            }
-            End::Expired => Some((Reason::TokenExpired, "the access token has ended; get the next one and reconnect")),
-            End::SignedOut => Some((Reason::SignInAgain, "this device was signed out; log in again")),
-            End::Stuck | End::Silent | End::Gone | End::Closed => None,
-        };
-        if let Some((reason, message)) = farewell {
-            let retry_after_ms = if reason == Reason::SignInAgain { 0 } else { RETRY_AFTER_MS };
-            let goodbye = Goodbye { reason, message: message.to_owned(), retry_after_ms };
+        if let Some(goodbye) = end.farewell() {
             self.outgoing
                 .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| Message::Binary(bytes.into())));
         }
@@ -183,6 +201,7 @@ impl Connection {
                 () = self.news.arrived() => self.take_news()?,
                 message = self.stream.next() => self.receive(message)?,
                 _ = ping.tick() => self.ping()?,
+                () = self.seat.displaced() => return Err(End::Displaced),
                 () = tokio::time::sleep_until(self.expires) => return Err(End::Expired),
                 () = self.presence.ended() => return Err(End::SignedOut),
                 () = state.shutdown.cancelled() => return Err(End::Shutdown),
@@ -192,6 +211,9 @@ impl Connection {
 
     fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.answered_ping = true;
+        if matches!(message, Some(Ok(_))) && !self.seat.count_frame() {
+            return Err(End::TooFast);
+        }
         match message {
             Some(Ok(Message::Binary(bytes))) => self.handle(ServerEvent::Message(&bytes)),
             Some(Ok(Message::Text(_))) => self.handle(ServerEvent::Message(&[])),
@@ -205,6 +227,11 @@ impl Connection {
         let news = self.news.take();
         if news.cut_off {
             return Err(End::Unavailable);
+        }
+        // First of all: what was taken from the account is not sent any more.
+        if let Some(grants) = news.grants {
+            self.news.read(grants.feeds.iter().map(|feed| feed.feed));
+            self.handle(ServerEvent::Regranted(grants));
         }
         for (feed, seq) in news.merged {
             self.handle(ServerEvent::Merged(feed, seq));
@@ -243,7 +270,7 @@ impl Connection {
                 self.closing = true;
             }
             Performed::Event(event) => self.handle(event),
-            Performed::Renew(Token(token)) => self.renew(state, &token).await?,
+            Performed::Renew(Token(token)) => Box::pin(self.renew(state, &token)).await?,
             Performed::Ingest { batch, feeds } => {
                 let (engine, device) = (self.engine.clone(), self.device);
                 self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds).await }));

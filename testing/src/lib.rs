@@ -13,5 +13,5 @@ mod server_process;
 
 pub use device::{Device, Outcome};
 pub use postgres::{Database, Postgres};
-pub use server_here::ServerHere;
+pub use server_here::{ServerHere, state_on};
 pub use server_process::ServerProcess;

@@ -81,6 +81,22 @@ impl Postgres {
         Database { url: self.private().url_of(&name) }
     }
 
+    /// A database from a plain dump of an earlier version, brought up to this one as `sync-server migrate` does.
+    ///
+    /// # Panics
+    /// When the dump cannot be restored or migrated.
+    pub fn restored(&self, dump: String) -> Database {
+        let database = self.empty_database();
+        let options = options(&database.url);
+        block_on(|| async {
+            let mut connection = PgConnection::connect_with(&options).await.expect("the test's PostgreSQL answers");
+            sqlx::raw_sql(AssertSqlSafe(dump)).execute(&mut connection).await.expect("the dump is whole");
+            connection.close().await.expect("the connection ends in order");
+        });
+        migrate(options);
+        database
+    }
+
     /// Process id of PostgreSQL's first process.
     pub fn pid(&self) -> u32 {
         self.private().pid()
@@ -133,12 +149,7 @@ impl Postgres {
 
     fn create_template(&self) {
         self.execute("postgres", &format!("CREATE DATABASE {TEMPLATE}"));
-        let options = options(&self.private().url_of(TEMPLATE));
-        block_on(|| async {
-            let pool = sync_server::db::connect(options).await.expect("a new database answers");
-            sync_server::db::migrate(&pool).await.expect("the migrations run on an empty database");
-            pool.close().await;
-        });
+        migrate(options(&self.private().url_of(TEMPLATE)));
     }
 
     fn execute(&self, database: &str, sql: &str) {
@@ -149,6 +160,14 @@ impl Postgres {
             connection.close().await.expect("the connection ends in order");
         });
     }
+}
+
+fn migrate(options: PgConnectOptions) {
+    block_on(|| async {
+        let pool = sync_server::db::connect(options).await.expect("the database answers");
+        sync_server::db::migrate(&pool).await.expect("the migrations run");
+        pool.close().await;
+    });
 }
 
 fn options(url: &str) -> PgConnectOptions {

@@ -1,15 +1,17 @@
 //! The real server in the test's own process: its clock can be moved, and its access tokens can be made short.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::config::{DEFAULT_SENDER, MailArgs};
-use sync_server::db::{self, Installation};
+use sync_server::db::{self, installation};
 use sync_server::mail::Mailer;
 use sync_server::master_key::MasterKey;
 use sync_server::serve;
@@ -42,17 +44,13 @@ impl ServerHere {
         let (ready, started) = mpsc::channel();
         let (options, master) = (PgConnectOptions::from_str(database_url).expect("an address"), master.clone());
         let data = tempfile::tempdir().expect("a temporary folder can be made");
-        let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
-        let mailer = Mailer::open(&mail, data.path()).unwrap_or_else(|error| panic!("{error}"));
+        let folder = data.path().to_owned();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
             runtime.block_on(async {
                 // Not closed at the end: a test may have used a connection from a runtime that stands still by then.
                 let pool = db::connect(options).await.expect("the database answers");
-                let (installation, _) = Installation::establish(&pool).await.expect("the database is migrated");
-                let shutdown = CancellationToken::new();
-                let state = AppState::new(pool, installation, master, clock, mailer, shutdown).await;
-                let mut state = state.unwrap_or_else(|error| panic!("{error}"));
+                let mut state = state_on(pool, master, clock, &folder).await;
                 state.tokens = state.tokens.living(access_lifetime);
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
                 let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
@@ -88,6 +86,18 @@ impl ServerHere {
     pub fn state(&self) -> &AppState {
         &self.state
     }
+}
+
+/// What the handlers of a server in this process share; letters go into the folder `mail` of `data`.
+///
+/// # Panics
+/// When the database does not answer.
+pub async fn state_on(pool: PgPool, master: MasterKey, clock: Clock, data: &Path) -> AppState {
+    installation::establish(&pool).await.expect("the database is migrated");
+    let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
+    let mailer = Mailer::open(&mail, data).unwrap_or_else(|error| panic!("{error}"));
+    let state = AppState::new(pool, master, clock, mailer, CancellationToken::new()).await;
+    state.unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Drop for ServerHere {

@@ -19,7 +19,7 @@ const PASSWORD_BYTES: u64 = 4_096;
 
 /// Which of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
+enum Intent {
     /// A new account.
     SignUp,
     /// One that exists.
@@ -46,6 +46,16 @@ pub struct Who {
     code: Option<String>,
 }
 
+/// Who signs up.
+#[derive(Debug, clap::Args)]
+pub struct NewAccount {
+    #[command(flatten)]
+    who: Who,
+    /// What you are: member, trainer or nutritionist [default: member]
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+}
+
 /// The password must not reach a log.
 impl std::fmt::Debug for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,11 +80,23 @@ pub enum PasswordError {
     Unreadable(io::Error),
 }
 
-/// Signs up or logs in, and gives the home to the account.
+/// Makes an account, and gives it the home.
 ///
 /// # Errors
 /// [`Refusal`] from the server, or where the home belongs to another account.
-pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+pub fn sign_up(new: NewAccount, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    run(Intent::SignUp, new.who, new.role, store, out)
+}
+
+/// Logs in with an account that exists.
+///
+/// # Errors
+/// [`Refusal`] from the server, or where the home belongs to another account.
+pub fn log_in(who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    run(Intent::LogIn, who, None, store, out)
+}
+
+fn run(intent: Intent, who: Who, role: Option<String>, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let known = store.identity()?;
     if let (Intent::SignUp, Some(known)) = (intent, &known) {
         // Before the server hears of it: an account that no home takes would be left there.
@@ -90,6 +112,7 @@ pub fn run(intent: Intent, who: Who, store: &mut Store, out: &mut Out) -> Result
     let credentials = Credentials {
         email: who.email,
         password: secret(who.password.as_deref(), asked)?,
+        role,
         device_name: who.device.or(known_name).unwrap_or_else(device_name),
         device,
         public_key: Some(DeviceKey::of(store)?.public()),

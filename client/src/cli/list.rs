@@ -36,11 +36,15 @@ pub struct Wanted {
     /// As JSON, after docs/schema/records.schema.json
     #[arg(long)]
     json: bool,
+    /// Of somebody who shares it with you, as `fitme clients` lists them
+    #[arg(long, value_name = "CLIENT")]
+    pub of: Option<String>,
 }
 
 /// The singular will do, as `fitme log` has it.
 fn collection(name: &str) -> Result<Collection, String> {
-    let served = || Collection::ALL.into_iter().filter(|collection| collection.is_served());
+    // Grants have a command of their own.
+    let served = || Collection::ALL.into_iter().filter(|one| one.is_served() && !one.is_write_once());
     let fits = |collection: &Collection| collection.name() == name || collection.name().strip_suffix('s') == Some(name);
     served().find(fits).ok_or_else(|| {
         let names: Vec<_> = served().map(Collection::name).collect();
@@ -53,7 +57,7 @@ fn collection(name: &str) -> Result<Collection, String> {
 /// # Errors
 /// [`Refusal`] as the store gives it.
 pub fn run(wanted: Wanted, store: &Store, out: &mut Out) -> Result<(), Refusal> {
-    let Wanted { collection, since, until, limit, trashed, json } = wanted;
+    let Wanted { collection, since, until, limit, trashed, json, .. } = wanted;
     let limit = limit.unwrap_or(if json { i64::MAX as usize } else { LINES });
     let query = ListQuery {
         collection,

@@ -219,7 +219,7 @@ fn warnings(shown: &Shown, store: &Store, out: &mut Out) -> Result<(), Refusal> 
     for flag in &shown.flags {
         writeln!(out, "{} {flag}", out.paint(WAITING, "look:"))?;
     }
-    let own: Vec<_> = store.actors()?.into_iter().map(|(actor, _)| actor).collect();
+    let own = store.own_actors()?;
     for conflict in &shown.conflicts {
         writeln!(out, "{} {} was set differently by two devices:", out.paint(WAITING, "differs:"), conflict.field)?;
         for (index, value) in conflict.values.iter().enumerate() {

@@ -140,7 +140,16 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Offline { reason, .. } => {
             writeln!(out, "{now}  {}", out.paint(WAITING, format!("offline: {reason}; trying again until it works")))?;
         }
+        News::Revoked(other) => {
+            let ended = format!("{} no longer shares what they did: it was removed here", other.name);
+            writeln!(out, "{now}  {}", out.paint(WAITING, ended))?;
+        }
         News::Applied(applied) => {
+            for (owner, documents) in &applied.of_others {
+                let name = reader.others()?.into_iter().find(|other| other.account == *owner);
+                let name = name.map_or_else(|| "somebody".to_owned(), |other| other.name);
+                writeln!(out, "{now}  {name}: {} records changed", documents.len())?;
+            }
             for doc_id in applied.documents.iter().take(NAMED) {
                 if let Some(shown) = reader.show(*doc_id)? {
                     let title = describe::title(shown.collection, &shown.record).unwrap_or_default();

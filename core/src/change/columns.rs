@@ -1,17 +1,11 @@
-//! Counts what a change chunk claims, without expanding it: header, then the run lengths of each column.
-//! The layout is that of automerge's storage format; only lengths and counts are read here, never a value's content.
+//! Counts what a change chunk claims, without expanding it: the run lengths of each column. Only lengths and counts are
+//! read here, never a value's content.
 
-use super::{BadChange, COUNTER_MAX};
+use super::BadChange;
+use super::chunk::Column;
+use super::reader::Reader;
 use crate::limits;
 
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-const CHECKSUM_BYTES: usize = 4;
-const CHUNK_TYPE_CHANGE: u8 = 1;
-const HASH_BYTES: u64 = 32;
-const ACTOR_BYTES: u64 = 16;
-/// automerge 0.12 writes at most 14; a later one may know a few more.
-const COLUMNS_MAX: u64 = 32;
-const DEFLATED: u32 = 0b1000;
 const DELETE: u64 = 3;
 /// Predecessors of all operations together, for each operation allowed: two devices in conflict make two.
 const PREDECESSORS_PER_OPERATION: u64 = 4;
@@ -24,66 +18,8 @@ const VALUE: u32 = 7;
 const ACTION_COLUMN: u32 = 4 << 4 | 2;
 const PREDECESSOR_GROUP: u32 = 7;
 
-/// The number of operations in `payload`, if everything it claims is within bounds.
-pub(super) fn check(payload: &[u8]) -> Result<u64, BadChange> {
-    let mut body = chunk_body(payload)?;
-    let dependencies = body.unsigned()?;
-    if dependencies > limits::CHANGE_DEPENDENCIES {
-        return Err(BadChange::TooManyDependencies { claimed: dependencies });
-    }
-    body.take(dependencies * HASH_BYTES)?;
-    body.actor()?;
-    body.counter("sequence")?;
-    body.counter("first operation")?;
-    body.signed()?; // time
-    let message = body.unsigned()?;
-    body.take(message)?;
-    for _ in 0..body.unsigned()? {
-        body.actor()?;
-    }
-    let columns = columns(&mut body)?;
-    count(&columns)
-}
-
-/// The chunk's content, once its header is right and its length ends exactly at the payload's end.
-fn chunk_body(payload: &[u8]) -> Result<Reader<'_>, BadChange> {
-    let mut reader = Reader(payload);
-    let is_change = reader.take(MAGIC.len() as u64).is_ok_and(|magic| magic == MAGIC)
-        && reader.take(CHECKSUM_BYTES as u64).is_ok()
-        && reader.take(1).is_ok_and(|kind| kind == [CHUNK_TYPE_CHANGE]);
-    if !is_change {
-        return Err(BadChange::NotAChange);
-    }
-    let length = reader.unsigned()?;
-    let body = reader.take(length)?;
-    match reader.0.len() {
-        0 => Ok(Reader(body)),
-        extra => Err(BadChange::TrailingBytes { extra }),
-    }
-}
-
-struct Column<'a> {
-    spec: u32,
-    data: &'a [u8],
-}
-
-fn columns<'a>(body: &mut Reader<'a>) -> Result<Vec<Column<'a>>, BadChange> {
-    let number = body.unsigned()?;
-    if number > COLUMNS_MAX {
-        return Err(damaged("it has too many columns"));
-    }
-    let mut heads = Vec::new();
-    for _ in 0..number {
-        let spec = u32::try_from(body.unsigned()?).map_err(|_| damaged("a column has no valid kind"))?;
-        if spec & DEFLATED != 0 {
-            return Err(BadChange::NotCanonical);
-        }
-        heads.push((spec, body.unsigned()?));
-    }
-    heads.into_iter().map(|(spec, length)| Ok(Column { spec, data: body.take(length)? })).collect()
-}
-
-fn count(columns: &[Column<'_>]) -> Result<u64, BadChange> {
+/// The number of operations in these columns, if everything they claim is within bounds.
+pub(super) fn count(columns: &[Column<'_>]) -> Result<u64, BadChange> {
     // Counting the actions needs no bound of its own: it takes one step for each run.
     let mut actions = Tally::unbounded();
     let of_action = columns.iter().find(|column| column.spec == ACTION_COLUMN);
@@ -118,6 +54,17 @@ enum Cell {
     Unsigned,
     Signed,
     Text,
+}
+
+impl Cell {
+    /// The value, where it may be one that is looked for.
+    fn read(self, reader: &mut Reader<'_>) -> Result<Option<u64>, BadChange> {
+        match self {
+            Self::Unsigned => reader.unsigned().map(Some),
+            Self::Signed => reader.signed().map(|_| None),
+            Self::Text => reader.text().map(|_| None),
+        }
+    }
 }
 
 /// Sums run lengths up to a limit.
@@ -165,16 +112,16 @@ impl Tally {
                 }
                 1.. => {
                     self.add(rows)?;
-                    if wanted.is_some() && wanted == reader.cell(cell)? {
+                    if wanted.is_some() && wanted == cell.read(&mut reader)? {
                         found = found.saturating_add(rows);
                     } else if wanted.is_none() {
-                        reader.cell(cell)?;
+                        cell.read(&mut reader)?;
                     }
                 }
                 _ => {
                     self.add(rows)?;
                     for _ in 0..rows {
-                        let value = reader.cell(cell)?;
+                        let value = cell.read(&mut reader)?;
                         found += u64::from(wanted.is_some() && wanted == value);
                     }
                 }
@@ -215,79 +162,4 @@ impl Tally {
         }
         Ok(())
     }
-}
-
-/// What is still to be read.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: u64) -> Result<&'a [u8], BadChange> {
-        let taken = usize::try_from(length).ok().and_then(|length| self.0.split_at_checked(length));
-        let (taken, rest) = taken.ok_or_else(|| damaged("it ends early"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, BadChange> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    fn unsigned(&mut self) -> Result<u64, BadChange> {
-        let mut value = 0_u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(damaged("a number in it is too long"))
-    }
-
-    fn signed(&mut self) -> Result<i64, BadChange> {
-        let mut value = 0_i64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            value |= i64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                let negative = byte & 0x40 != 0;
-                let filled = shift + 7 >= i64::BITS;
-                return Ok(if negative && !filled { value | (-1 << (shift + 7)) } else { value });
-            }
-        }
-        Err(damaged("a number in it is too long"))
-    }
-
-    fn cell(&mut self, cell: Cell) -> Result<Option<u64>, BadChange> {
-        match cell {
-            Cell::Unsigned => self.unsigned().map(Some),
-            Cell::Signed => self.signed().map(|_| None),
-            Cell::Text => {
-                let length = self.unsigned()?;
-                self.take(length).map(|_| None)
-            }
-        }
-    }
-
-    fn actor(&mut self) -> Result<(), BadChange> {
-        match self.unsigned()? {
-            ACTOR_BYTES => self.take(ACTOR_BYTES).map(drop),
-            length => Err(BadChange::BadActor { length }),
-        }
-    }
-
-    fn counter(&mut self, what: &'static str) -> Result<(), BadChange> {
-        match self.unsigned()? {
-            1..=COUNTER_MAX => Ok(()),
-            value => Err(BadChange::BadCounter { what, value }),
-        }
-    }
-}
-
-fn damaged(why: &str) -> BadChange {
-    BadChange::Undecodable(why.to_owned())
 }

@@ -230,10 +230,177 @@ fn cut_or_flipped_anywhere_it_is_refused_and_nothing_panics() {
     }
 }
 
+/// Whether the runs alone say that these bytes are what automerge writes.
+fn is_plain(bytes: &[u8]) -> bool {
+    Chunk::parse(bytes).is_ok_and(|chunk| {
+        columns::count(&chunk.columns).is_ok_and(|operations| canonical::is_plain(&chunk, operations))
+    })
+}
+
+#[test]
+fn numbers_have_one_encoding() {
+    let unsigned = |bytes: &[u8]| reader::Reader(bytes).unsigned();
+    let signed = |bytes: &[u8]| reader::Reader(bytes).signed();
+    assert_eq!((unsigned(&[0x80, 1]), signed(&[0xff, 0]), signed(&[0x80, 0x7f])), (Ok(128), Ok(127), Ok(-128)));
+    let least = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f];
+    assert_eq!(signed(&least), Ok(i64::MIN));
+    for padded in [&[0x81, 0][..], &[0x80, 0x80, 0]] {
+        assert_eq!(unsigned(padded), Err(BadChange::NotCanonical));
+    }
+    for padded in [&[0x81, 0][..], &[0xff, 0x7f]] {
+        assert_eq!(signed(padded), Err(BadChange::NotCanonical));
+    }
+    let too_long = [0xff; 9].iter().chain(&[2]).copied().collect::<Vec<u8>>();
+    assert!(unsigned(&too_long).is_err() && signed(&too_long).is_err());
+}
+
 mod anything {
+    use automerge::ScalarValue;
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
+
+    /// What two people do with one document: who and what, where, which value.
+    type Step = (u8, u8, u8);
+
+    fn scalar(n: u8) -> ScalarValue {
+        match n % 9 {
+            0 => ScalarValue::Null,
+            1 => ScalarValue::Boolean(n > 100),
+            2 => ScalarValue::Uint(u64::from(n) << (n / 5)),
+            3 => ScalarValue::Int(-(i64::from(n) << (n / 5))),
+            4 => ScalarValue::F64(f64::from(n) / 7.0),
+            5 => ScalarValue::Str("x".repeat(usize::from(n)).into()),
+            6 => ScalarValue::Bytes(vec![n; usize::from(n % 5)]),
+            7 => ScalarValue::counter(i64::from(n) - 128),
+            _ => ScalarValue::Timestamp(i64::from(n) * 1_000_000_007),
+        }
+    }
+
+    fn step(doc: &mut Automerge, (what, place, value): Step) {
+        let key = format!("k{}", place % 5);
+        let object = |doc: &Automerge, key: &str| doc.get(ROOT, key).unwrap().unwrap().1;
+        let (map, list, text) = (object(doc, "map"), object(doc, "list"), object(doc, "text"));
+        let (length, letters) = (doc.length(&list), doc.length(&text));
+        let mut tx = doc.transaction();
+        for round in 0..=u8::from(value % 3 == 0) * 3 {
+            let _may_not_fit = match what / 2 % 9 {
+                0 => tx.put(ROOT, &key, scalar(value)),
+                1 => tx.put(&map, format!("{key}{round}"), scalar(value)),
+                2 => tx.insert(&list, usize::from(place) % (length + 1), scalar(value)),
+                3 if length > 0 => tx.put(&list, usize::from(place) % length, scalar(value)),
+                4 if length > 0 => tx.delete(&list, usize::from(place) % length),
+                5 => tx.delete(&map, format!("{key}{round}")),
+                6 => {
+                    let at = usize::from(place) % (letters + 1);
+                    tx.splice_text(&text, at, ((letters - at) as isize).min(2), "some text")
+                }
+                7 => tx.put_object(&map, &key, ObjType::Map).and_then(|inner| tx.put(inner, "inner", scalar(value))),
+                _ => tx.increment(ROOT, &key, i64::from(value)),
+            };
+        }
+        tx.commit_with(CommitOptions::default().with_time(i64::from(value)));
+    }
+
+    /// All changes of a document that two people edited, together and apart.
+    fn changes(steps: &[Step]) -> Vec<Change> {
+        let mut first =
+            Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor([9; 16].as_slice().into());
+        first
+            .transact::<_, _, automerge::AutomergeError>(|tx| {
+                tx.put_object(ROOT, "map", ObjType::Map)?;
+                tx.put_object(ROOT, "list", ObjType::List)?;
+                tx.put_object(ROOT, "text", ObjType::Text)
+            })
+            .unwrap();
+        let mut second = first.fork().with_actor([3; 16].as_slice().into());
+        for one in steps {
+            match one.0 % 8 {
+                0 => drop(first.merge(&mut second).unwrap()),
+                1 => drop(second.merge(&mut first).unwrap()),
+                who => step(if who % 2 == 0 { &mut first } else { &mut second }, (one.0 / 8, one.1, one.2)),
+            }
+        }
+        first.merge(&mut second).unwrap();
+        first.get_changes(&[])
+    }
+
+    fn body_of(bytes: &[u8]) -> &[u8] {
+        let mut reader = reader::Reader(&bytes[9..]);
+        let _length = reader.unsigned().unwrap();
+        reader.0
+    }
+
+    /// A chunk with that body and a right header.
+    fn reseal(body: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = wrap(body);
+        let hash = guarded(|| reread_loosely(&bytes)).ok()?.hash();
+        bytes[4..8].copy_from_slice(&hash.0[..4]);
+        Some(bytes)
+    }
+
+    fn reread_loosely(bytes: &[u8]) -> Result<Change, BadChange> {
+        Change::try_from(bytes).map_err(|error| BadChange::Undecodable(error.to_string()))
+    }
+
+    /// Whatever is accepted, automerge writes in just this way.
+    fn accepted_only_as_automerge_writes_it(bytes: &[u8]) -> Result<(), TestCaseError> {
+        if let Ok(read) = read(bytes) {
+            prop_assert_eq!(encoded_again(&read.expanded), bytes);
+        }
+        Ok(())
+    }
+
+    /// The values of a column, cut into runs and literals at will.
+    fn cut_at_will(values: &[Vec<u8>], cuts: &[bool], as_literals: &[bool]) -> Vec<u8> {
+        let (mut column, mut from) = (Vec::new(), 0);
+        for to in 1..=values.len() {
+            let is_end = to == values.len() || cuts[to];
+            if !is_end {
+                continue;
+            }
+            let part = &values[from..to];
+            let are_equal = part.iter().all(|value| *value == part[0]);
+            if are_equal && !as_literals[from] {
+                column.push(part.len() as u8);
+                column.extend(&part[0]);
+            } else {
+                column.push(0x80 - part.len() as u8);
+                part.iter().for_each(|value| column.extend(value));
+            }
+            from = to;
+        }
+        column
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        proptest::collection::vec(any::<Step>(), 1..24)
+    }
+
+    /// Bytes that mean something in a column: short runs, literals, nulls.
+    fn telling_byte() -> impl Strategy<Value = u8> {
+        prop_oneof![4 => 0_u8..6, 2 => 0x7a_u8..0x80, 1 => any::<u8>()]
+    }
+
+    fn telling_columns() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
+        let spec = proptest::sample::select(vec![
+            0x01_u8,
+            0x02,
+            0x11,
+            0x13,
+            KEY,
+            INSERT,
+            ACTION,
+            VALUE_META,
+            0x57,
+            PREDECESSORS,
+            0x71,
+            0x73,
+        ]);
+        let columns = proptest::collection::btree_map(spec, proptest::collection::vec(telling_byte(), 1..7), 0..9);
+        columns.prop_map(|columns| columns.into_iter().collect())
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -247,6 +414,78 @@ mod anything {
         ) {
             let columns: Vec<_> = columns.into_iter().collect();
             let _ = read(&chunk(&columns));
+        }
+
+        /// Every change that automerge writes is accepted, and what records are made of is so at once.
+        #[test]
+        fn what_automerge_writes_is_plain(steps in steps()) {
+            for change in changes(&steps) {
+                let bytes = change.raw_bytes();
+                let adds = change.decode().operations.iter().any(|op| matches!(op.action, automerge::legacy::OpType::Increment(_)));
+                prop_assert_eq!(encoded_again(&change.decode()), bytes);
+                prop_assert!(adds || is_plain(bytes), "{:02x?}", bytes);
+                prop_assert!(read(bytes).is_ok());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// One to three bytes of a good change are others, are gone, or have company.
+        #[test]
+        fn no_damage_makes_a_second_encoding(
+            steps in steps(),
+            which in any::<Index>(),
+            damages in proptest::collection::vec((any::<Index>(), telling_byte(), 0..3), 1..4),
+        ) {
+            let changes = changes(&steps);
+            let bytes = which.get(&changes).raw_bytes();
+            let mut body = body_of(bytes).to_vec();
+            for (at, byte, how) in damages {
+                let at = at.index(body.len());
+                match how {
+                    0 => body[at] = byte,
+                    1 => body.insert(at, byte),
+                    _ => drop(body.remove(at)),
+                }
+            }
+            if let Some(bytes) = reseal(&body) {
+                accepted_only_as_automerge_writes_it(&bytes)?;
+            }
+        }
+
+        /// Of all ways to cut the columns of a change into runs, one is valid.
+        #[test]
+        fn no_other_runs_are_a_second_encoding(
+            rows in proptest::collection::vec((0_u8..2, 0_u8..3), 1..5),
+            cuts in any::<[[bool; 5]; 4]>(),
+            as_literals in any::<[[bool; 5]; 4]>(),
+        ) {
+            let cells: [Vec<Vec<u8>>; 4] = [
+                rows.iter().map(|(key, _)| vec![1, b'a' + key]).collect(),
+                rows.iter().map(|_| vec![1]).collect(),
+                rows.iter().map(|(_, kind)| vec![*kind]).collect(),
+                rows.iter().map(|_| vec![0]).collect(),
+            ];
+            let column = |n: usize| cut_at_will(&cells[n], &cuts[n], &as_literals[n]);
+            let columns =
+                [(KEY, column(0)), (INSERT, vec![rows.len() as u8]), (ACTION, column(1)), (VALUE_META, column(2)), (PREDECESSORS, column(3))];
+            let bytes = sealed(chunk(&columns));
+            let again = encoded_again(&reread_loosely(&bytes).unwrap().decode());
+            prop_assert_eq!(is_plain(&bytes), again == bytes);
+            prop_assert_eq!(read(&bytes).is_ok(), again == bytes);
+        }
+
+        /// Columns that nobody wrote.
+        #[test]
+        fn no_columns_have_a_second_encoding(columns in telling_columns()) {
+            let bytes = chunk(&columns);
+            if let Ok(change) = guarded(|| reread_loosely(&bytes)) {
+                let mut bytes = bytes;
+                bytes[4..8].copy_from_slice(&change.hash().0[..4]);
+                accepted_only_as_automerge_writes_it(&bytes)?;
+            }
         }
     }
 }

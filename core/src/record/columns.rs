@@ -24,6 +24,9 @@ pub(super) fn columns(collection: Collection, record: &Object) -> Value {
         Collection::Measurements => {
             copy(record, &["weight", "body_fat", "waist", "resting_hr", "blood_pressure", "water"], &mut columns);
         }
+        Collection::Grants => {
+            copy(record, &["kind", "grantee_name", "grantee_role", "purpose", "until", "revokes"], &mut columns);
+        }
         _ => {}
     }
     Value::Object(columns)

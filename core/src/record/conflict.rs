@@ -11,6 +11,9 @@ use super::rule;
 use super::shape::{Known, POSITION, Shape, ZONE_GUESS};
 use super::tables;
 
+/// Maps within maps that are looked into. No table nests as deep; what a change may nest deeper ends no device.
+const LEVELS: usize = 16;
+
 /// A field with several values, the shown one last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
@@ -35,7 +38,7 @@ pub struct ConflictValue {
 pub fn conflicts(doc: &Automerge, collection: Collection) -> Vec<Conflict> {
     let mut found = Vec::new();
     if let Some(shape) = tables::shape(collection) {
-        Search { doc, shape }.map(&ObjId::Root, "", &mut found);
+        Search { doc, shape }.map(&ObjId::Root, "", LEVELS, &mut found);
     }
     found
 }
@@ -46,12 +49,13 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn map(&self, object: &ObjId, path: &str, found: &mut Vec<Conflict>) {
+    fn map(&self, object: &ObjId, path: &str, levels: usize, found: &mut Vec<Conflict>) {
+        let Some(levels) = levels.checked_sub(1) else { return };
         for item in self.doc.map_range(object, ..) {
             let at_root = *object == ObjId::Root;
             let path = if at_root { item.key.replace('/', ".") } else { format!("{path}.{}", item.key) };
             if item.value.clone().into_value().to_objtype() == Some(ObjType::Map) {
-                self.map(&item.id(), &path, found);
+                self.map(&item.id(), &path, levels, found);
             } else if item.conflict && item.key != if at_root { ZONE_GUESS } else { POSITION } {
                 let known = if at_root { self.shape.at_root(&item.key) } else { self.shape.in_item(&item.key) };
                 found.extend(self.conflict(object, &item.key, known, path));

@@ -10,7 +10,9 @@ use crate::id::DocId;
 use crate::limits::{NAME_BYTES, PROSE_BYTES};
 
 use super::derived::{genesis_of, may_import};
+use super::grant::{BadConsent, Consent};
 use super::ids::{self, GENESIS_ACTOR};
+use super::rule::FORBIDDEN;
 use super::shape::{Known, Member, Rule, Shape};
 use super::tables;
 
@@ -33,6 +35,9 @@ pub enum BadContent {
         "an unknown field is out of bounds: keys up to {NAME_BYTES} bytes, texts up to {PROSE_BYTES} bytes, finite numbers"
     )]
     Unknown,
+    /// A text or a key with the character that none may hold.
+    #[error("a text holds the character U+0000, which cannot be stored; take it out and make the edit again")]
+    ForbiddenCharacter,
     /// Something replaces, removes or is missing from the containers that a document keeps for ever.
     #[error("the container at {key} is made by the document's first change and never again")]
     Container {
@@ -53,6 +58,12 @@ pub enum BadContent {
         "an imported change has sequence 1 and time 0, builds on the genesis change alone and holds only scalars of the file"
     )]
     Import,
+    /// A second change of a document that is written once.
+    #[error("records of {0} are written once and never changed; revoke it and make another")]
+    WriteOnce(Collection),
+    /// A grant or a revocation that says nothing.
+    #[error(transparent)]
+    Consent(#[from] BadConsent),
     /// An actor that no device may use.
     #[error("the actor is reserved; draw one at random")]
     ReservedActor,
@@ -65,6 +76,9 @@ pub enum BadContent {
 pub fn check_change(collection: Collection, doc_id: DocId, read: &ReadChange) -> Result<(), BadContent> {
     let shape = tables::shape(collection).ok_or(BadContent::NotServed(collection))?;
     let facts = &read.facts;
+    if collection.is_write_once() && (doc_id.is_derived() || !facts.deps.is_empty()) {
+        return Err(BadContent::WriteOnce(collection));
+    }
     if facts.actor == GENESIS_ACTOR {
         let exact =
             doc_id.is_derived() && genesis_of(collection).is_some_and(|genesis| genesis.payload == read.payload());
@@ -89,6 +103,9 @@ pub fn check_change(collection: Collection, doc_id: DocId, read: &ReadChange) ->
     let mut prose = 0;
     for op in read.operations() {
         operation(shape, op, first, &mut prose)?;
+    }
+    if collection == Collection::Grants {
+        Consent::of_change(read)?;
     }
     Ok(())
 }
@@ -124,6 +141,8 @@ fn operation(shape: &Shape, op: &Op, first: bool, prose: &mut usize) -> Result<(
     if op.insert || key.is_empty() || key.len() > NAME_BYTES {
         return Err(BadContent::Unknown);
     }
+    // Ids of items and rows, tags and the keys of unknown fields are shown, too.
+    storable(key)?;
     let at_root = op.obj == ObjectId::Root;
     let known = if at_root { shape.at_root(key) } else { shape.in_item(key) };
     match (&op.action, known) {
@@ -152,6 +171,7 @@ fn operation(shape: &Shape, op: &Op, first: bool, prose: &mut usize) -> Result<(
 fn element(op: &Op, prose: &mut usize) -> Result<(), BadContent> {
     match &op.action {
         OpType::Put(ScalarValue::Str(text)) => {
+            storable(text)?;
             *prose += text.len();
             if *prose <= PROSE_BYTES { Ok(()) } else { Err(BadContent::Unknown) }
         }
@@ -174,7 +194,14 @@ pub(super) fn container_kind(member: &Member) -> ObjType {
     if matches!(member, Member::Text(..)) { ObjType::Text } else { ObjType::Map }
 }
 
+fn storable(text: &str) -> Result<(), BadContent> {
+    if text.contains(FORBIDDEN) { Err(BadContent::ForbiddenCharacter) } else { Ok(()) }
+}
+
 fn bounded(scalar: &ScalarValue) -> Result<(), BadContent> {
+    if let ScalarValue::Str(text) = scalar {
+        storable(text)?;
+    }
     let within = match scalar {
         ScalarValue::Str(text) => text.len() <= PROSE_BYTES,
         ScalarValue::Bytes(bytes) | ScalarValue::Unknown { bytes, .. } => bytes.len() <= PROSE_BYTES,

@@ -80,6 +80,9 @@ pub fn edit(
     rng: &mut dyn RngCore,
 ) -> Result<Option<Vec<u8>>, Invalid> {
     let shape = served(collection)?;
+    if collection.is_write_once() {
+        return Err(written_once(collection));
+    }
     let steps = plan(shape, patch, Purpose::Edit)?;
     commit(doc, author, |tx| {
         let before = problems(shape, tx, &read::level(tx, &ObjId::Root));
@@ -113,11 +116,19 @@ pub fn restore_to(
     rng: &mut dyn RngCore,
 ) -> Result<Option<Vec<u8>>, Invalid> {
     let shape = served(collection)?;
+    if collection.is_write_once() {
+        return Err(written_once(collection));
+    }
     let then = doc.fork_at(&[automerge::ChangeHash(at.0)]);
     let then = then.map_err(|_| Invalid::record(format!("the record has no change {at}; its history lists them")))?;
     let patch = restore::patch(shape, &then, doc);
     let steps = plan(shape, &patch, Purpose::Restore)?;
     commit(doc, author, |tx| Writer { tx, rng, purpose: Purpose::Restore }.run(&ObjId::Root, steps))
+}
+
+/// Why a record of such a collection is not changed.
+pub(crate) fn written_once(collection: Collection) -> Invalid {
+    Invalid::record(format!("records of {collection} are written once; revoke a grant and give another"))
 }
 
 pub(super) fn served(collection: Collection) -> Result<&'static Shape, Invalid> {

@@ -7,6 +7,9 @@ use automerge::{Automerge, ExpandedChange};
 
 use crate::id::{ActorId, ChangeHash};
 
+/// Bytes of a path. Those of the tables have far fewer; what lies deeper than that is not named.
+const PATH_BYTES: usize = 1 << 10;
+
 /// One change of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryItem {
@@ -45,9 +48,8 @@ fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<Str
     let mut touched = BTreeSet::new();
     let mut made_here: BTreeSet<String> = BTreeSet::new();
     for (counter, op) in (change.start_op.get()..).zip(&change.operations) {
-        let Some(path) = path(op, paths) else { continue };
-        let inside_new =
-            made_here.iter().any(|made| path.strip_prefix(made.as_str()).is_some_and(|rest| rest.starts_with('.')));
+        let Some(path) = path(op, paths).filter(|path| path.len() <= PATH_BYTES) else { continue };
+        let inside_new = path.match_indices('.').any(|(at, _)| made_here.contains(&path[..at]));
         if matches!(op.action, OpType::Make(_)) {
             paths.insert(OpId(counter, change.actor_id.clone()), path.clone());
             // The containers of a new document hold nothing yet.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ids;
 use super::invalid::Invalid;
+use super::rule::FORBIDDEN;
 use super::shape::{Field, ID, Member, Need, POSITION, Shape, ZONE_GUESS};
 use crate::limits::{LIST_ITEMS, NAME_BYTES};
 
@@ -333,6 +334,9 @@ fn text(max: usize, value: &Value, path: &str) -> Result<String, Invalid> {
     };
     if text.len() > max {
         return Err(Invalid::field(path, format!("has {} bytes and may have {max}", text.len())));
+    }
+    if text.contains(FORBIDDEN) {
+        return Err(Invalid::field(path, "holds the character U+0000, which cannot be stored: take it out"));
     }
     Ok(text.to_owned())
 }

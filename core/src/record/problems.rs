@@ -5,7 +5,9 @@ use automerge::{ObjType, ReadDoc, ScalarValue};
 
 use crate::collection::Collection;
 
+use super::grant::{Consent, Grant};
 use super::invalid::Invalid;
+use super::json::{Detail, Reader};
 use super::read::{self, Cell, Level};
 use super::shape::{Field, Member, Need, Shape};
 
@@ -32,6 +34,7 @@ pub(super) fn problems(shape: &Shape, doc: &impl ReadDoc, root: &Level) -> Vec<I
     match shape.collection {
         Collection::Workouts => workout(doc, root, &mut found),
         Collection::Measurements => measurement(shape, root, &mut found),
+        Collection::Grants => found.extend(consent(shape, doc, root)),
         _ => {}
     }
     found
@@ -68,4 +71,10 @@ fn measurement(shape: &Shape, root: &Level, found: &mut Vec<Invalid>) {
         let names = values().collect::<Vec<_>>().join(", ");
         found.push(Invalid::record(format!("a measurement has at least one of {names}")));
     }
+}
+
+fn consent(shape: &Shape, doc: &impl ReadDoc, root: &Level) -> Option<Invalid> {
+    let record = Reader::new(doc, Detail::Shown).members(shape.members, root, "");
+    let grant = serde_json::from_value::<Grant>(record.into()).ok()?;
+    Consent::of(&grant).err().map(|bad| Invalid::record(bad.to_string()))
 }

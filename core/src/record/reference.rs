@@ -66,7 +66,7 @@ fn members(text: &mut String, members_of: &[Member], path: &str) {
                 doc,
                 &format!("at most {LIST_ITEMS} texts of one line, at most {NAME_BYTES} bytes each"),
             ),
-            Member::Text(_, max, doc) => line(text, &path, doc, &format!("a text, at most {max} bytes")),
+            Member::Text(_, max, doc) => line(text, &path, doc, &format!("a text without U+0000, at most {max} bytes")),
         }
     }
 }

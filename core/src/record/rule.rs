@@ -14,6 +14,9 @@ const FIRST_MS: i64 = -2_208_988_800_000;
 const LAST_MS: i64 = 4_133_980_799_999;
 const YEARS: std::ops::RangeInclusive<u16> = 1900..=2100;
 const ZONE_BYTES: usize = 64;
+/// The one character that neither a text nor a key may hold: the server keeps merged records as jsonb, which refuses it,
+/// and a document with it could never be merged there.
+pub(crate) const FORBIDDEN: char = '\0';
 
 impl Rule {
     /// What the document stores for `json`, if the rule allows it.

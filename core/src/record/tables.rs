@@ -40,7 +40,7 @@ pub(crate) fn shape(collection: Collection) -> Option<&'static Shape> {
     SHAPES.iter().find(|shape| shape.collection == collection)
 }
 
-pub(crate) static SHAPES: [Shape; 5] = [
+pub(crate) static SHAPES: [Shape; 6] = [
     Shape { collection: Collection::Profile, members: PROFILE, at: None, doc: "The one document about the person." },
     Shape {
         collection: Collection::Workouts,
@@ -55,6 +55,12 @@ pub(crate) static SHAPES: [Shape; 5] = [
         members: MEASUREMENTS,
         at: Some("at"),
         doc: "What was measured at one time: at least one of the values.",
+    },
+    Shape {
+        collection: Collection::Grants,
+        members: GRANTS,
+        at: Some("at"),
+        doc: "Who may see what: a grant, or the revocation of one. Written once, never edited and never trashed; what each role may be granted is in docs/permissions.md.",
     },
 ];
 
@@ -215,6 +221,38 @@ const MEASUREMENTS: &[Member] = &[
         "Blood pressure.",
     ),
     Member::Field(optional("water", Rule::Amount(Volume, 0.0, 30.0), "Water drunk.")),
+];
+
+const UUID_BYTES: usize = 36;
+
+const GRANTS: &[Member] = &[
+    Member::Field(required("at", Rule::Time, "When it was consented to, or ended.")),
+    Member::Field(required("kind", Rule::Choice(&["grant", "revocation"]), "Which of both it is.")),
+    Member::Field(optional("grantee", Rule::Name(UUID_BYTES), "A grant: the account that may.")),
+    Member::Field(optional("grantee_name", NAME, "A grant: how the person knows the grantee.")),
+    Member::Field(optional(
+        "grantee_role",
+        Rule::Choice(&["trainer", "nutritionist", "therapist", "doctor", "service"]),
+        "A grant: what the grantee is.",
+    )),
+    Member::Field(optional("shown_as", NAME, "A grant: the name under which the grantee sees the person.")),
+    Member::Field(optional(
+        "purpose",
+        Rule::Choice(&["training", "nutrition", "mental_health", "care", "insights", "notifications"]),
+        "A grant: what it is for.",
+    )),
+    Member::Field(optional("from", Rule::Time, "A grant: valid from then on; at once if it is not set.")),
+    Member::Field(optional("until", Rule::Time, "A grant: valid before then; until revoked if it is not set.")),
+    Member::Rows(
+        "feeds",
+        &[
+            optional("collection", NAME, "Such as workouts."),
+            optional("scope", NAME, "Of insights: training, nutrition or mind."),
+            optional("access", Rule::Choice(&["read", "write"]), "How far; to write is to read as well."),
+        ],
+        "A grant: what may be seen, 1 to 64 feeds.",
+    ),
+    Member::Field(optional("revokes", Rule::Name(UUID_BYTES), "A revocation: the id of the grant that ends.")),
 ];
 
 #[cfg(test)]

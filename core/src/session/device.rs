@@ -7,7 +7,7 @@ use rand::RngCore;
 use super::{RETRY_AFTER_HELLO, summary};
 use crate::id::FeedId;
 use crate::limits;
-use crate::store::{Applied, FeedRow, PullError, Store, StoreError};
+use crate::store::{Applied, FeedRow, Other, PullError, Store, StoreError};
 use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
@@ -50,6 +50,8 @@ pub enum DeviceEffect {
     Send(Vec<u8>),
     /// Tell observers: records changed.
     Applied(Applied),
+    /// Tell the person: somebody no longer shares something; it was removed from this device.
+    Revoked(Other),
     /// Tell the person: so many writes were refused.
     Refused(usize),
     /// Everything written here is on the server, and everything the server had is here.
@@ -143,7 +145,7 @@ impl DeviceSession {
         Ok(effects)
     }
 
-    fn open(&mut self, store: &Store, now_ms: i64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+    fn open(&mut self, store: &mut Store, now_ms: i64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         self.phase = Phase::Greeting;
         self.hello_at_ms = now_ms;
         // Read once: another process may move a cursor between two readings.
@@ -181,6 +183,12 @@ impl DeviceSession {
         match frame {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
             Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
+            Frame::FeedRevoked(feed) => {
+                if let Some(other) = store.revoke(feed)? {
+                    effects.push(DeviceEffect::Revoked(other));
+                }
+                Ok(())
+            }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
             Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
             Frame::More(more) => {
@@ -316,8 +324,13 @@ impl DeviceSession {
 
     fn settle_owed(&mut self, store: &Store) -> Result<(), SessionError> {
         if !self.owed.is_empty() {
-            let held: BTreeMap<_, _> = store.feeds()?.into_iter().map(|row| (row.feed, row.cursor)).collect();
-            self.owed.retain(|feed, seq| held.get(feed).is_none_or(|cursor| cursor < seq));
+            let mut owed = BTreeMap::new();
+            for (feed, seq) in std::mem::take(&mut self.owed) {
+                if store.cursor(feed)?.is_none_or(|cursor| cursor < seq) {
+                    owed.insert(feed, seq);
+                }
+            }
+            self.owed = owed;
         }
         Ok(())
     }
@@ -343,7 +356,7 @@ fn send(frame: &Frame, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionErr
     Ok(())
 }
 
-fn cursors(store: &Store) -> Result<Cursors, StoreError> {
+fn cursors(store: &mut Store) -> Result<Cursors, StoreError> {
     Ok(Cursors(store.feeds()?.into_iter().map(|row| (row.feed, row.cursor)).collect()))
 }
 

@@ -3,12 +3,14 @@
 //! same commit, because an own entry is named instead of sent only once its receipt is out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::summary;
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
+use crate::policy::Access;
 use crate::wire::{
     self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Refusal,
     Token, Want, Welcome, WireError,
@@ -47,8 +49,10 @@ pub enum ServerEvent<'a> {
     Live(LiveEntries<'a>),
     /// A feed's head, as another node or the poll says.
     Head(FeedId, u64),
-    /// A feed was merged up to here.
+    /// A feed was merged up to here, without a document in quarantine.
     Merged(FeedId, u64),
+    /// What others grant the account changed.
+    Regranted(Arc<Grants>),
 }
 
 /// What the session wants done.
@@ -76,6 +80,9 @@ pub enum ServerEffect {
     Read {
         /// Which feed.
         feed: FeedId,
+        /// It is somebody else's: whether the account may still read it is to be asked first, and what is granted now is
+        /// the answer if it may not.
+        others: bool,
         /// The last number that was sent.
         after: u64,
         /// At most about so many payload bytes.
@@ -96,10 +103,21 @@ pub struct Account {
     pub account: [u8; 16],
     /// Its clock, ms UTC.
     pub clock_ms: i64,
-    /// All feeds the device may read, ascending.
+    /// All feeds the device may read, its own and those of others, ascending.
     pub feeds: Vec<AccountFeed>,
+    /// Which version of what others grant it these are.
+    pub grants_version: u64,
     /// The last accepted entry of each actor that has one.
     pub actors: Vec<(ActorId, EntryId)>,
+}
+
+/// What others grant an account, as one reading of the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grants {
+    /// Of two readings the one with the higher number is later.
+    pub version: u64,
+    /// The feeds of others that the account may read now, ascending; without digests at cursors.
+    pub feeds: Vec<AccountFeed>,
 }
 
 /// One feed of an [`Account`].
@@ -107,6 +125,12 @@ pub struct Account {
 pub struct AccountFeed {
     /// Its number.
     pub feed: FeedId,
+    /// Whose it is.
+    pub owner: [u8; 16],
+    /// How the owner wants to be seen; empty for own feeds.
+    pub owner_name: String,
+    /// Whether the account may write to it.
+    pub access: Access,
     /// Collection name.
     pub collection: String,
     /// Scope within it.
@@ -117,7 +141,7 @@ pub struct AccountFeed {
     pub head: u64,
     /// The digest at the head.
     pub head_digest: Digest,
-    /// Every entry up to here is merged.
+    /// Every entry up to here is merged, and none of a document in quarantine.
     pub merged: u64,
     /// The digest at the cursor that was asked about; `None` if the feed does not reach it or nothing was asked.
     pub digest_at_cursor: Option<Digest>,
@@ -193,6 +217,8 @@ pub struct LiveEntries<'a> {
 
 #[derive(Debug)]
 struct Feed {
+    /// `None` for an own feed, which nobody can revoke.
+    granted: Option<Access>,
     sent: u64,
     head: u64,
     merged: u64,
@@ -233,6 +259,10 @@ pub struct ServerSession {
     window: u64,
     ingesting: usize,
     reading: usize,
+    /// Which version of what others grant is in `feeds`.
+    grants_version: u64,
+    /// The device knows feeds of others.
+    shares: bool,
     /// Entries follow the Welcome; `More(false)` is owed when they are through.
     catching_up: bool,
     /// One-shot: a push that came before the account was read.
@@ -251,6 +281,8 @@ impl ServerSession {
             window: limits::UNCONFIRMED_BYTES,
             ingesting: 0,
             reading: 0,
+            grants_version: 0,
+            shares: false,
             catching_up: false,
             early: None,
         }
@@ -266,6 +298,7 @@ impl ServerSession {
             ServerEvent::Settled(settled) => self.settled(settled, &mut effects),
             ServerEvent::Page(page) => self.page(page, &mut effects),
             ServerEvent::Live(live) => self.live(live, &mut effects),
+            ServerEvent::Regranted(grants) => self.regranted(&grants, &mut effects),
             ServerEvent::Head(feed, head) => {
                 self.raise_head(feed, head);
                 self.expect_live(feed, false);
@@ -344,13 +377,18 @@ impl ServerSession {
             let asked = u64::from(hello.max_bytes);
             self.window = (limits::ONCE_ANSWER_BYTES as u64).min(if asked == 0 { u64::MAX } else { asked });
         }
+        self.shares = hello.minor >= wire::SHARED_FEEDS_MINOR;
         let cursors = hello.cursors.clone().unwrap_or_default();
         effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
         self.phase = Phase::Loading(hello);
         Ok(())
     }
 
-    fn account(&mut self, account: Account, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+    fn account(&mut self, mut account: Account, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        if !self.shares {
+            let own = account.account;
+            account.feeds.retain(|feed| feed.owner == own);
+        }
         let hello = match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Loading(hello) => hello,
             Phase::Comparing(hello, digests) => return self.compare(hello, Box::new(account), digests, effects),
@@ -377,23 +415,30 @@ impl ServerSession {
     }
 
     /// The summary was wrong even at the cursors: find the feeds. One in another epoch starts again; one in the same
-    /// epoch with another digest or beyond the head has two histories and gets a new epoch first.
+    /// epoch with another digest or beyond the head has two histories and gets a new epoch first, if it is an own one:
+    /// somebody else's is removed from the device and sent again. One that is no longer granted is removed.
     fn compare(
         &mut self,
         hello: Hello,
         account: Box<Account>,
-        digests: Vec<FeedDigest>,
+        mut digests: Vec<FeedDigest>,
         effects: &mut Vec<ServerEffect>,
     ) -> Result<(), Goodbye> {
+        let own = account.account;
+        let found = |held: &FeedDigest| account.feeds.iter().find(|feed| feed.feed == held.feed);
+        let differs = |held: &FeedDigest, feed: &AccountFeed| {
+            feed.epoch == held.epoch && feed.digest_at_cursor != Some(held.digest)
+        };
+        let removed = |held: &FeedDigest| found(held).is_none_or(|feed| feed.owner != own && differs(held, feed));
         let diverged: Vec<_> = digests
             .iter()
-            .filter(|held| {
-                account.feeds.iter().any(|feed| {
-                    feed.feed == held.feed && feed.epoch == held.epoch && feed.digest_at_cursor != Some(held.digest)
-                })
-            })
+            .filter(|held| found(held).is_some_and(|feed| feed.owner == own && differs(held, feed)))
             .map(|held| held.feed)
             .collect();
+        for held in digests.iter().filter(|held| removed(held)) {
+            self.send(&Frame::FeedRevoked(held.feed), effects)?;
+        }
+        digests.retain(|held| !removed(held));
         if diverged.is_empty() {
             return self.go_live_from(&hello, &account, &digests, effects);
         }
@@ -440,17 +485,11 @@ impl ServerSession {
         for feed in &account.feeds {
             let sent = cursors.get(&feed.feed).copied();
             if sent.is_none() {
-                self.send(&Frame::FeedGranted(granted(account, feed)), effects)?;
+                self.send(&Frame::FeedGranted(granted_frame(feed)), effects)?;
             }
-            let state = Feed {
-                sent: sent.unwrap_or(0),
-                head: feed.head,
-                merged: feed.merged,
-                reading: false,
-                awaits_live: false,
-            };
-            self.feeds.insert(feed.feed, state);
+            self.feeds.insert(feed.feed, Feed::new(account.account, feed, sent.unwrap_or(0)));
         }
+        self.grants_version = account.grants_version;
         self.catching_up = self.feeds.values().any(|feed| feed.sent < feed.head);
         self.phase = Phase::Live;
         self.send(&self.welcome(account, Want::Nothing, self.catching_up), effects)?;
@@ -459,6 +498,41 @@ impl ServerSession {
             Some((batch, feeds)) => self.push(batch, feeds, effects),
             None => Ok(()),
         }
+    }
+
+    /// Others granted the account something, or took it: from now on nothing more of what was taken is sent, and what is
+    /// new is sent from its first entry. Before Live there is nothing to do: the account is read again by then.
+    fn regranted(&mut self, grants: &Grants, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        // It may be the answer to a reading that was denied; no other one is under way.
+        self.reading = 0;
+        self.feeds.values_mut().for_each(|feed| feed.reading = false);
+        if !matches!(self.phase, Phase::Live) || !self.shares || grants.version < self.grants_version {
+            return Ok(());
+        }
+        self.grants_version = grants.version;
+        let is_gone = |(id, feed): (&FeedId, &Feed)| {
+            let gone = feed.granted.is_some() && !grants.feeds.iter().any(|granted| granted.feed == *id);
+            gone.then_some(*id)
+        };
+        for gone in self.feeds.iter().filter_map(is_gone).collect::<Vec<_>>() {
+            self.feeds.remove(&gone);
+            self.own.retain(|(feed, _), _| *feed != gone);
+            self.send(&Frame::FeedRevoked(gone), effects)?;
+        }
+        for granted in &grants.feeds {
+            match self.feeds.get_mut(&granted.feed) {
+                Some(known) if known.granted == Some(granted.access) => continue,
+                Some(known) => known.granted = Some(granted.access),
+                None => {
+                    // One page is read in any case: what was committed since the head was read is not to be missed.
+                    let feed =
+                        Feed { granted: Some(granted.access), head: granted.head.max(1), ..Feed::unread(granted) };
+                    self.feeds.insert(granted.feed, feed);
+                }
+            }
+            self.send(&Frame::FeedGranted(granted_frame(granted)), effects)?;
+        }
+        Ok(())
     }
 
     /// Decides nothing about a push that was made before the device could read Welcome.
@@ -615,7 +689,8 @@ impl ServerSession {
                 self.reading = 1;
                 let room = usize::try_from(self.window - self.unconfirmed).unwrap_or(usize::MAX);
                 let max_bytes = limits::ENTRIES_PAGE_BYTES.min(room);
-                effects.push(ServerEffect::Read { feed: *id, after: feed.sent, max_bytes });
+                let others = feed.granted.is_some();
+                effects.push(ServerEffect::Read { feed: *id, others, after: feed.sent, max_bytes });
                 Ok(())
             }
             None if self.catching_up && self.mode == Mode::Socket => {
@@ -669,10 +744,23 @@ fn disagrees(hello: &Hello, account: &Account, feeds: &[FeedPush]) -> bool {
     other || account.actors.iter().any(unknown)
 }
 
-fn granted(account: &Account, feed: &AccountFeed) -> FeedGranted {
+impl Feed {
+    fn new(account: [u8; 16], feed: &AccountFeed, sent: u64) -> Self {
+        let granted = (feed.owner != account).then_some(feed.access);
+        Self { granted, sent, ..Self::unread(feed) }
+    }
+
+    fn unread(feed: &AccountFeed) -> Self {
+        Self { granted: None, sent: 0, head: feed.head, merged: feed.merged, reading: false, awaits_live: false }
+    }
+}
+
+fn granted_frame(feed: &AccountFeed) -> FeedGranted {
     FeedGranted {
         feed: feed.feed,
-        account: account.account,
+        account: feed.owner,
+        access: feed.access,
+        owner_name: feed.owner_name.clone(),
         collection: feed.collection.clone(),
         scope: feed.scope.clone(),
         epoch: feed.epoch,

@@ -1,8 +1,10 @@
 //! Who this home belongs to. Until it belongs to an account everything is logged under local feed numbers; at adoption
 //! the feeds get the server's numbers and what was logged is pushed like anything else.
 
+use std::collections::BTreeSet;
+
 use rand::RngCore;
-use rusqlite::TransactionBehavior;
+use rusqlite::{OptionalExtension, TransactionBehavior};
 
 use super::tokens::{Tokens, set_tokens};
 use super::{Store, StoreError, set_meta};
@@ -111,8 +113,11 @@ impl Store {
         Ok(tx.commit()?)
     }
 
-    /// Notes a feed that the server granted in a session.
+    /// Notes a feed that the server granted in a session, an own one or somebody else's.
     pub fn grant(&mut self, feed: &FeedGranted) -> Result<(), StoreError> {
+        if self.identity()?.is_some_and(|identity| identity.account != feed.account) {
+            return self.grant_of_other(feed);
+        }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         grant(&tx, feed)?;
         Ok(tx.commit()?)
@@ -131,8 +136,23 @@ impl Store {
         }))
     }
 
-    /// Feeds that have a number on the wire, ascending by it.
-    pub fn feeds(&self) -> Result<Vec<FeedRow>, StoreError> {
+    /// Feeds that have a number on the wire, own ones and those of others, ascending by it.
+    pub fn feeds(&mut self) -> Result<Vec<FeedRow>, StoreError> {
+        let mut feeds = self.own_feeds()?;
+        feeds.extend(self.feeds_of_others()?);
+        feeds.sort_unstable_by_key(|row| row.feed);
+        Ok(feeds)
+    }
+
+    /// How far an own feed was received in order; `None` if it has no such number.
+    pub fn cursor(&self, feed: FeedId) -> Result<Option<u64>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT cursor FROM feeds WHERE wire = ?")?;
+        let cursor = query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(cursor.map(|cursor| cursor as u64))
+    }
+
+    /// Own feeds that have a number on the wire, ascending by it.
+    pub fn own_feeds(&self) -> Result<Vec<FeedRow>, StoreError> {
         let mut query = self.conn.prepare_cached(
             "SELECT wire, collection, scope, epoch, cursor, digest, merged_seq FROM feeds
              WHERE wire IS NOT NULL AND epoch IS NOT NULL ORDER BY wire",
@@ -178,11 +198,23 @@ impl Store {
 
     /// Draws a new actor for the writer that has this one.
     pub fn renew_actor(&mut self, actor: ActorId, rng: &mut dyn RngCore) -> Result<(), StoreError> {
-        self.conn.execute(
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute(
+            "INSERT OR IGNORE INTO former_actors (actor) SELECT actor FROM writers WHERE actor = ?",
+            [actor.as_bytes()],
+        )?;
+        tx.execute(
             "UPDATE writers SET actor = ?2, last_accepted = NULL WHERE actor = ?1",
             (actor.as_bytes(), ActorId::random(rng).as_bytes()),
         )?;
-        Ok(())
+        Ok(tx.commit()?)
+    }
+
+    /// Every actor with which this home has written: those of its writers, and those that they had before.
+    pub fn own_actors(&self) -> Result<BTreeSet<ActorId>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT actor FROM writers UNION SELECT actor FROM former_actors")?;
+        let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The installation the device last met.
@@ -207,7 +239,8 @@ impl Store {
         set_meta(&tx, "clock_offset_ms", &clock_offset_ms.to_be_bytes())?;
         {
             let mut stale = tx.prepare_cached(
-                "SELECT DISTINCT f.feed, f.wire, f.cursor FROM outbox o JOIN feeds f USING (feed) WHERE f.wire IS NOT NULL",
+                "SELECT feed, wire, cursor FROM feeds f
+                 WHERE wire IS NOT NULL AND EXISTS (SELECT 1 FROM outbox o WHERE o.feed = f.feed AND o.state = 1)",
             )?;
             let feeds: Vec<(i64, i64, i64)> =
                 stale.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
@@ -244,7 +277,7 @@ impl Store {
 
 /// A feed in another epoch than the known one starts again from its first entry: what is here already is recognised,
 /// and what the server has more is received.
-fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
+pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO feeds (collection, scope, wire, epoch) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, scope)
          DO UPDATE SET wire = ?3, epoch = ?4, cursor = 0, merged_seq = 0,

@@ -1,5 +1,5 @@
 //! What the server does not have yet, one lane a document: pending -> (in flight) -> accepted, until the cursor and the
-//! server's merge have passed it. A refused entry leaves its lane; later ones of that document wait beside it, every
+//! server's merge have passed it; the merge stops before a document in quarantine, whose commands are so kept. A refused entry leaves its lane; later ones of that document wait beside it, every
 //! other document goes on (invariants I3 and I9). What is in flight is the session's to know: after a cut it is pushed
 //! again and answered `duplicate`.
 
@@ -109,17 +109,37 @@ pub(super) fn insert(
     Ok(conn.last_insert_rowid())
 }
 
-/// The server has the entry under this number, and under the id that it has here.
-pub(super) fn accept(conn: &Connection, n: i64, seq: u64) -> Result<(), StoreError> {
-    // Only the first news of it moves the actor's tip; later echoes come in the order of feeds, not of acceptance.
-    conn.prepare_cached(
-        "UPDATE writers SET last_accepted = o.entry_id FROM outbox o
-         WHERE o.n = ?1 AND o.state <> ?2 AND writers.actor = o.actor",
-    )?
-    .execute((n, ACCEPTED))?;
-    conn.prepare_cached("UPDATE entries SET seq = ?2 WHERE n = ?1")?.execute((n, seq as i64))?;
-    conn.prepare_cached("UPDATE outbox SET state = ?2, seq = ?3 WHERE n = ?1")?.execute((n, ACCEPTED, seq as i64))?;
-    Ok(())
+/// The last accepted entry of each actor of this home, gathered over a batch and written once.
+#[derive(Default)]
+pub(super) struct Tips(BTreeMap<ActorId, EntryId>);
+
+impl Tips {
+    /// The server has the entry under this number, and under the id that it has here.
+    pub(super) fn accept(&mut self, conn: &Connection, n: i64, seq: u64) -> Result<(), StoreError> {
+        conn.prepare_cached("UPDATE entries SET seq = ?2 WHERE n = ?1")?.execute((n, seq as i64))?;
+        let mut news = conn.prepare_cached(
+            "UPDATE outbox SET state = ?2, seq = ?3 WHERE n = ?1 AND state <> ?2 RETURNING actor, entry_id",
+        )?;
+        let accepted = news.query_row((n, ACCEPTED, seq as i64), |row| {
+            Ok((row.get::<_, Option<_>>(0)?.map(ActorId), EntryId(row.get(1)?)))
+        });
+        match accepted.optional()? {
+            Some((actor, id)) => self.0.extend(actor.map(|actor| (actor, id))),
+            // Only the first news of it moves the actor's tip; later echoes come in the order of feeds, not of acceptance.
+            None => {
+                conn.prepare_cached("UPDATE outbox SET seq = ?2 WHERE n = ?1")?.execute((n, seq as i64))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn save(self, conn: &Connection) -> Result<(), StoreError> {
+        let mut update = conn.prepare_cached("UPDATE writers SET last_accepted = ?2 WHERE actor = ?1")?;
+        for (actor, id) in self.0 {
+            update.execute((actor.as_bytes(), id.as_bytes()))?;
+        }
+        Ok(())
+    }
 }
 
 /// The server has the entry under this id: the one that was accepted first counts.
@@ -133,13 +153,13 @@ pub(super) fn rename(conn: &Connection, n: i64, id: EntryId) -> Result<(), Store
     Ok(())
 }
 
+/// The state is written out, or SQLite would not use the index that has accepted entries only.
+const PRUNE: &str = "DELETE FROM outbox WHERE feed = ?1 AND state = 1
+       AND seq <= (SELECT min(cursor, merged_seq) FROM feeds WHERE feed = ?1)";
+
 /// Forgets the commands of entries that the device has received in order and the server has merged.
 pub(super) fn prune(conn: &Connection, feed: i64) -> Result<(), StoreError> {
-    conn.prepare_cached(
-        "DELETE FROM outbox WHERE feed = ?1 AND state = ?2
-           AND seq <= (SELECT min(cursor, merged_seq) FROM feeds WHERE feed = ?1)",
-    )?
-    .execute((feed, ACCEPTED))?;
+    conn.prepare_cached(PRUNE)?.execute([feed])?;
     Ok(())
 }
 
@@ -183,12 +203,13 @@ impl Store {
     pub fn take_receipts(&mut self, entries: &[i64], receipts: &[Receipt], now_ms: i64) -> Result<usize, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut refused = 0;
+        let mut tips = Tips::default();
         for (&n, receipt) in entries.iter().zip(receipts) {
             match receipt {
-                Receipt::Accepted(seq) => accept(&tx, n, *seq)?,
+                Receipt::Accepted(seq) => tips.accept(&tx, n, *seq)?,
                 Receipt::Duplicate { seq, entry_id } => {
                     rename(&tx, n, *entry_id)?;
-                    accept(&tx, n, *seq)?;
+                    tips.accept(&tx, n, *seq)?;
                 }
                 Receipt::Rejected(why) => {
                     refuse(&tx, n, why, now_ms)?;
@@ -197,6 +218,7 @@ impl Store {
                 Receipt::Retry(_) => {}
             }
         }
+        tips.save(&tx)?;
         tx.commit()?;
         Ok(refused)
     }
@@ -225,4 +247,22 @@ fn refuse(conn: &Connection, n: i64, why: &Refusal, now_ms: i64) -> Result<(), S
     conn.execute("UPDATE outbox SET state = ? WHERE doc_id = ? AND state = ?", (WAITING, doc_id.as_bytes(), PENDING))?;
     row.blocked = true;
     row.save(conn, doc_id)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::MIGRATIONS;
+    use super::*;
+
+    /// Each page that a device receives after pushing a backlog of 10,000 read all of that backlog.
+    #[test]
+    fn forgetting_commands_looks_only_at_what_is_forgotten() {
+        let conn = Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|step| conn.execute_batch(step).unwrap());
+        let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {PRUNE}")).unwrap();
+        let steps = plan.query_map([1], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(steps[0].contains("INDEX outbox_settled (feed=? AND seq<?)"), "{steps:?}");
+    }
 }

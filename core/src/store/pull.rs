@@ -7,11 +7,13 @@ use automerge::{Automerge, Change};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
+use super::outbox::Tips;
 use super::{Store, StoreError, outbox};
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
 use crate::merge;
+use crate::policy::AccountId;
 use crate::wire::{EntryKind, FeedPage, Item};
 
 /// Why a page was not applied. Nothing of it was stored; the session ends and starts again from the cursors.
@@ -51,21 +53,45 @@ pub struct Applied {
     pub entries: usize,
     /// Payload bytes received: what the server counts against the window.
     pub bytes: u64,
-    /// Documents that changed.
+    /// Own documents that changed.
     pub documents: Vec<DocId>,
+    /// Documents of others that changed, by their owner.
+    pub of_others: BTreeMap<AccountId, Vec<DocId>>,
     /// Entries that were stored as they came because they could not be applied.
     pub unapplied: usize,
     /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
     pub shared_actors: BTreeSet<ActorId>,
 }
 
+impl Applied {
+    /// How many documents changed, own ones and those of others.
+    pub fn changed(&self) -> usize {
+        self.documents.len() + self.of_others.values().map(Vec::len).sum::<usize>()
+    }
+}
+
 impl Store {
-    /// Applies pages of entries and moves their feeds' cursors.
+    /// Applies pages of entries and moves their feeds' cursors: those of own feeds in one transaction, those of each other
+    /// person's in one of theirs.
     pub fn apply(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
+        let (mut own, mut of_others) = (Vec::new(), Vec::new());
+        for page in pages {
+            match self.owner_of(page.feed)? {
+                Some(_) => of_others.push(page.clone()),
+                None => own.push(page.clone()),
+            }
+        }
+        let mut applied = if own.is_empty() { Applied::default() } else { self.apply_own(&own)? };
+        self.apply_of_others(&of_others, &mut applied)?;
+        Ok(applied)
+    }
+
+    /// Applies pages of the feeds of this very store.
+    pub(super) fn apply_own(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut applied = Applied::default();
         let mut kept = Vec::new();
-        let own = own_actors(&tx)?;
+        let own = current_actors(&tx)?;
         for page in pages {
             let fresh = receive(&tx, page, &mut applied)?;
             applied.shared_actors.extend(fresh.actors.intersection(&own));
@@ -113,6 +139,7 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
         return Err(PullError::Gap { feed: page.feed, first: page.first_seq, cursor });
     }
     let (mut at, mut sum) = (cursor, digest);
+    let mut tips = Tips::default();
     for (seq, item) in (page.first_seq..).zip(&page.items) {
         if let Item::Full(entry) = item {
             applied.bytes += entry.payload.len() as u64;
@@ -123,10 +150,11 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
         at = seq;
         applied.entries += 1;
         sum = sum.plus(match item {
-            Item::Own(id) => settle_own(conn, *id, seq)?,
-            Item::Full(entry) => settle(conn, entry, seq, &mut fresh)?,
+            Item::Own(id) => settle_own(conn, *id, seq, &mut tips)?,
+            Item::Full(entry) => settle(conn, entry, seq, &mut fresh, &mut tips)?,
         });
     }
+    tips.save(conn)?;
     conn.prepare_cached("UPDATE feeds SET cursor = ?2, digest = ?3, merged_seq = max(merged_seq, ?4) WHERE feed = ?1")?
         .execute((feed, at as i64, sum.to_bytes(), page.merged_seq as i64))
         .map_err(StoreError::from)?;
@@ -134,7 +162,7 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
     Ok(fresh)
 }
 
-fn own_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, StoreError> {
+fn current_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, StoreError> {
     let mut query = conn.prepare_cached("SELECT actor FROM writers")?;
     let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -151,14 +179,20 @@ fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest
         .ok_or(PullError::UnknownFeed(wire))
 }
 
-fn settle_own(conn: &Connection, id: EntryId, seq: u64) -> Result<EntryId, PullError> {
+fn settle_own(conn: &Connection, id: EntryId, seq: u64, tips: &mut Tips) -> Result<EntryId, PullError> {
     let mut query = conn.prepare_cached("SELECT n FROM outbox WHERE entry_id = ?")?;
     let n = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?.ok_or(PullError::UnknownOwn(id))?;
-    outbox::accept(conn, n, seq)?;
+    tips.accept(conn, n, seq)?;
     Ok(id)
 }
 
-fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Result<EntryId, PullError> {
+fn settle(
+    conn: &Connection,
+    entry: &Entry,
+    seq: u64,
+    fresh: &mut Fresh,
+    tips: &mut Tips,
+) -> Result<EntryId, PullError> {
     let id = entry.id();
     let change = match entry.known_kind() {
         Some(EntryKind::Change) => change::reread(&entry.payload).ok(),
@@ -180,7 +214,7 @@ fn settle(conn: &Connection, entry: &Entry, seq: u64, fresh: &mut Fresh) -> Resu
             entry.device_time,
         ))?;
         outbox::rename(conn, n, id)?;
-        outbox::accept(conn, n, seq)?;
+        tips.accept(conn, n, seq)?;
         return Ok(id);
     }
     fresh.actors.extend(change.as_ref().and_then(|change| ActorId::from_slice(change.actor_id().to_bytes())));

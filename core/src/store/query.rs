@@ -176,7 +176,7 @@ impl Store {
     /// A record's changes, oldest first; empty if it is not here.
     pub fn history(&self, doc_id: DocId) -> Result<Vec<Change>, StoreError> {
         let Some((_, doc)) = self.document(doc_id)? else { return Ok(Vec::new()) };
-        let own: Vec<_> = self.actors()?.into_iter().map(|(actor, _)| actor).collect();
+        let own = self.own_actors()?;
         let changes = record::history(&doc).into_iter().map(|step| Change {
             hash: step.hash,
             actor: step.actor,

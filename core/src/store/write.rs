@@ -163,10 +163,10 @@ impl Writer<'_> {
                 Ok(record::edit(doc, collection, patch, &author, rng)?)
             }),
             Command::Trash { doc_id } => {
-                self.change(command, *doc_id, |doc, _, _| Ok(record::set_trashed(doc, true, &author)))
+                self.change(command, *doc_id, |doc, collection, _| trash(doc, collection, true, &author))
             }
             Command::Restore { doc_id } => {
-                self.change(command, *doc_id, |doc, _, _| Ok(record::set_trashed(doc, false, &author)))
+                self.change(command, *doc_id, |doc, collection, _| trash(doc, collection, false, &author))
             }
             Command::RestoreTo { doc_id, state } => self.change(command, *doc_id, |doc, collection, rng| {
                 let hash = state_hash(state).ok_or(WriteError::NotFound(*doc_id))?;
@@ -299,6 +299,18 @@ impl Writer<'_> {
         let mut query = self.conn.prepare_cached("SELECT feed FROM feeds WHERE collection = ? AND scope = ''")?;
         Ok(query.query_row([collection.name()], |row| row.get(0))?)
     }
+}
+
+fn trash(
+    doc: &mut Automerge,
+    collection: Collection,
+    trashed: bool,
+    author: &Author,
+) -> Result<Option<Vec<u8>>, WriteError> {
+    if collection.is_write_once() {
+        return Err(record::written_once(collection).into());
+    }
+    Ok(record::set_trashed(doc, trashed, author))
 }
 
 /// The change that was just made: it builds on every head there was, so it is the only one now.

@@ -8,6 +8,7 @@ use fitme_core::change;
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, Epoch, FeedId, Installation};
+use fitme_core::policy::Access;
 use fitme_core::record;
 use fitme_core::session::{
     Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Received,
@@ -61,6 +62,8 @@ impl Hub {
             collection: feed.collection.name().to_owned(),
             scope: feed.scope.to_owned(),
             epoch: feed.epoch,
+            access: Access::Write,
+            owner_name: String::new(),
         };
         self.feeds.iter().map(granted).collect()
     }
@@ -108,12 +111,16 @@ impl Hub {
             installation: Installation([1; 8]),
             account: [9; 16],
             clock_ms: MORNING,
+            grants_version: 0,
             actors: actors.iter().filter_map(tip).collect(),
             feeds: self
                 .feeds
                 .iter()
                 .map(|(id, feed)| AccountFeed {
                     feed: *id,
+                    owner: [9; 16],
+                    owner_name: String::new(),
+                    access: Access::Write,
                     collection: feed.collection.name().to_owned(),
                     scope: feed.scope.to_owned(),
                     epoch: feed.epoch,
@@ -313,7 +320,7 @@ impl Link {
                     self.to_server.push_back(message);
                 }
                 DeviceEffect::Synced => self.synced = true,
-                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) => {}
+                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
                 DeviceEffect::Closed(goodbye) => panic!("{}: {}", device.name, goodbye.message),
             }
         }
@@ -353,7 +360,9 @@ impl Link {
                     continue;
                 }
                 ServerEffect::Renew(_) => continue,
-                ServerEffect::Read { feed, after, max_bytes } => ServerEvent::Page(hub.page(feed, after, max_bytes)),
+                ServerEffect::Read { feed, after, max_bytes, .. } => {
+                    ServerEvent::Page(hub.page(feed, after, max_bytes))
+                }
             };
             effects.extend(self.server.handle(event));
         }

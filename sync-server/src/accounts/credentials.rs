@@ -1,5 +1,6 @@
 //! What a person types to sign up or log in, and which of it is taken.
 
+use fitme_core::policy::Role;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -14,6 +15,9 @@ const PASSWORD_MAX_BYTES: usize = 1024;
 /// Longest name of a device, in bytes.
 const DEVICE_NAME_MAX_BYTES: usize = 128;
 
+/// What anybody may declare to be at sign-up: it lets them ask others, and the others decide.
+const SELF_DECLARED: [Role; 3] = [Role::Member, Role::Trainer, Role::Nutritionist];
+
 /// The body of sign-up and login. Not `Debug`: it holds a password.
 #[derive(Deserialize)]
 pub struct Credentials {
@@ -23,6 +27,9 @@ pub struct Credentials {
     pub password: String,
     /// How the person knows this device in a list.
     pub device_name: String,
+    /// What the account is to be; at sign-up only, where it is `member` if it is not said.
+    #[serde(default)]
+    pub role: Option<String>,
     /// The device that the home was before, so that it stays the same one: its writers' actors are bound to it.
     #[serde(default)]
     pub device: Option<Uuid>,
@@ -38,6 +45,11 @@ impl Credentials {
     /// For a new account everything has to be in order.
     pub(super) fn checked_for_sign_up(self) -> Result<Self, Refusal> {
         checked_new_password(&self.password)?;
+        let role = self.role.as_deref().map_or(Some(Role::Member), Role::named);
+        if !role.is_some_and(|role| SELF_DECLARED.contains(&role)) {
+            let names: Vec<_> = SELF_DECLARED.iter().map(|role| role.name()).collect();
+            return Err(ApiError::BadRequest.because(format!("role must be one of {}.", names.join(", "))));
+        }
         self.checked_for_login()
     }
 

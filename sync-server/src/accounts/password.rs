@@ -1,7 +1,5 @@
 //! A new password: for the old one, or for a mailed token where that is forgotten.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
@@ -19,6 +17,7 @@ use crate::auth::Access;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
+use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 /// The routes of this file.
@@ -92,7 +91,7 @@ struct Changing {
 /// Guesses of the old password wait like logins do; every other device is signed out.
 async fn change(
     State(state): State<AppState>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     access: Access,
     JsonBody(asking): JsonBody<Changing>,
 ) -> Result<StatusCode, Refusal> {
@@ -101,7 +100,7 @@ async fn change(
     let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
         .fetch_one(&state.pool)
         .await?;
-    let attempt = Attempt::new(&known.email, peer.ip());
+    let attempt = Attempt::new(&known.email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
     if !state.passwords.fits(asking.password, Some(known.password_hash)).await? {
         return Err(ApiError::WrongCredentials.into());

@@ -165,12 +165,12 @@ pub async fn prune(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn ended_since(pool: &PgPool, window: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
+pub async fn ended_since(db: &mut PgConnection, window: Duration) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "SELECT sign_in FROM sign_ins WHERE ended_at > clock_timestamp() - make_interval(secs => $1)",
         window.as_secs_f64()
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 

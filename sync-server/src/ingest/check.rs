@@ -8,22 +8,45 @@ use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::{EntryId, FeedId};
 use fitme_core::limits;
-use fitme_core::record;
+use fitme_core::policy;
+use fitme_core::record::{self, Consent};
 use fitme_core::wire::EntryKind;
+use uuid::Uuid;
 
 use super::verdict::{Postponement, Rejection};
 
 /// What is known of the feed to which an entry was pushed, before any lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A feed of the device's account that holds records of this collection.
-    Own(Collection),
-    /// A feed of the device's account whose collection this version does not know.
+    /// A feed that holds records of a collection that this version serves.
+    Feed(FeedPlace),
+    /// A feed whose collection this version does not know.
     Unserved(String),
-    /// No feed, or somebody else's.
-    NotYours,
+    /// No feed.
+    Nothing,
     /// The database did not answer.
     Unknown,
+}
+
+/// Whose a feed is and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPlace {
+    /// Whose it is.
+    pub owner: Uuid,
+    /// What it holds.
+    pub collection: Collection,
+    /// Which part of the collection; empty where there are no parts.
+    pub scope: String,
+    /// The owner's `grants` feed: who writes to somebody else's feed holds its row.
+    pub grants: FeedId,
+}
+
+impl FeedPlace {
+    /// The same, as the judge asks for it.
+    #[must_use]
+    pub fn judged(&self) -> policy::Place<'_> {
+        policy::Place { owner: self.owner.into_bytes(), collection: self.collection, scope: &self.scope }
+    }
 }
 
 /// An entry on its way into a feed.
@@ -35,8 +58,12 @@ pub struct Offer {
     pub entry: Entry,
     /// Computed from the content.
     pub id: EntryId,
+    /// What its feed is; `None` if there is nothing to write to.
+    pub place: Option<FeedPlace>,
     /// What its change says about itself; `None` if it could not be read.
     pub change: Option<Change>,
+    /// What it grants or revokes, if it does.
+    pub consent: Option<Consent>,
     /// Whether there is anything left to decide.
     pub standing: Standing,
 }
@@ -68,15 +95,19 @@ pub fn check(feed: FeedId, entry: Entry, target: &Target) -> Offer {
     // The core fences what automerge may break on; this fence is for the rest, so that one entry never takes the push
     // around it along.
     let read = catch_unwind(AssertUnwindSafe(|| read(&entry, target)));
-    let (change, standing) = read.unwrap_or_else(|_| {
+    let (change, consent, standing) = read.unwrap_or_else(|_| {
         let broken = BadChange::Undecodable("it could not be read".to_owned());
-        (None, Standing::Rejected(broken.into()))
+        (None, None, Standing::Rejected(broken.into()))
     });
-    Offer { feed, entry, id, change, standing }
+    let place = match target {
+        Target::Feed(place) => Some(place.clone()),
+        Target::Unserved(_) | Target::Nothing | Target::Unknown => None,
+    };
+    Offer { feed, entry, id, place, change, consent, standing }
 }
 
-fn read(entry: &Entry, target: &Target) -> (Option<Change>, Standing) {
-    let refused = |why: Rejection| (None, Standing::Rejected(why));
+fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Standing) {
+    let refused = |why: Rejection| (None, None, Standing::Rejected(why));
     if entry.known_kind() != Some(EntryKind::Change) {
         return refused(Rejection::KindNotServed(entry.kind));
     }
@@ -88,13 +119,16 @@ fn read(entry: &Entry, target: &Target) -> (Option<Change>, Standing) {
         Err(bad) => return refused(bad.into()),
     };
     let standing = match target {
-        Target::Own(collection) => content(*collection, entry, &read),
+        Target::Feed(place) => content(place.collection, entry, &read),
         Target::Unserved(name) => Standing::Rejected(Rejection::CollectionNotServed(name.clone())),
-        Target::NotYours => Standing::Rejected(Rejection::NotYourFeed),
+        Target::Nothing => Standing::Rejected(Rejection::NotYourFeed),
         Target::Unknown => Standing::Undecided(Postponement::Unavailable),
     };
     let shared_actor = is_genesis(entry, &read) || record::import_version(entry.doc_id, read.facts.actor).is_some();
-    (Some(Change { facts: read.facts, shared_actor }), standing)
+    let grants =
+        standing == Standing::Open && matches!(target, Target::Feed(place) if place.collection == Collection::Grants);
+    let consent = if grants { Consent::of_change(&read).ok() } else { None };
+    (Some(Change { facts: read.facts, shared_actor }), consent, standing)
 }
 
 fn content(collection: Collection, entry: &Entry, read: &change::ReadChange) -> Standing {

@@ -1,7 +1,7 @@
 //! One transaction: lock the feeds, read what is known, plan, write what is planned, commit. Five round trips however
 //! many entries there are: where a commit takes 2.5 ms, each round trip is 0.1 ms of everybody's wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fitme_core::entry::Digest;
@@ -14,17 +14,19 @@ use super::plan::{Candidate, FeedState, Known, Plan, plan};
 use super::verdict::Verdict;
 use crate::error::is_absence;
 use crate::fanout::Live;
+use consents::Places;
 
+mod consents;
 mod known;
 mod rows;
 
-/// Every lookup of a group is by an index. A plan made while the tables are small would read them whole, and one that is
-/// kept would go on doing so until the next ANALYZE: so such a plan is ruled out. The lookups are planned anew for each
-/// group nevertheless, which takes 0.8 ms of it.
+/// Every lookup of a group is by an index, whatever its keys: so its statements are planned once for the connection and
+/// not for each group, which would take 0.8 ms of it. A plan made while the tables are small would read them whole, and
+/// would go on doing so until the next ANALYZE: so such a plan is ruled out.
 ///
 /// The timeout ends a wait for a feed that another transaction holds for long; see [`Held`].
-const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '200ms'";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; \
+                     SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '200ms'";
 
 /// What to do about feeds that somebody else holds.
 ///
@@ -46,6 +48,8 @@ pub struct Done {
     pub verdicts: Vec<Option<Verdict>>,
     /// What was appended, feed by feed.
     pub live: Vec<Live>,
+    /// Accounts to which something was granted, or from which it was taken.
+    pub regranted: BTreeSet<uuid::Uuid>,
 }
 
 /// Why nothing was committed.
@@ -79,52 +83,124 @@ pub async fn append(
     fates: &Fates,
 ) -> Result<Done, Failure> {
     let mut tx = connection.begin_with(BEGIN).await?;
-    let feeds = lock(&mut tx, candidates, held).await?;
-    let is_locked: Vec<_> = candidates.iter().map(|one| feeds.contains_key(&one.offer.feed)).collect();
-    let locked: Vec<_> = candidates.iter().filter(|one| feeds.contains_key(&one.offer.feed)).copied().collect();
-    let known = known::read(&mut tx, feeds, &locked).await?;
+    let places = consents::places(&mut tx, candidates).await?;
+    let needed: Vec<_> = candidates.iter().map(|one| Locks::of(one, &places)).collect();
+    let feeds = lock(&mut tx, &needed, held).await?;
+    let is_locked: Vec<_> = needed.iter().map(|needed| needed.are_in(&feeds)).collect();
+    let locked = candidates.iter().zip(&is_locked).filter(|(_, locked)| **locked);
+    let locked: Vec<_> = locked.map(|(candidate, _)| *candidate).collect();
+    let mut known = known::read(&mut tx, feeds, &locked).await?;
+    known.grants = consents::read(&mut tx, &locked).await?;
     let plan = fenced_plan(known, &locked, fates)?;
     if !plan.entries.is_empty() {
         rows::write(&mut tx, &plan, &locked).await?;
     }
+    let regranted = consents::write(&mut tx, &plan.consents, &places).await?;
     tx.commit().await?;
     let live = live(&plan, &locked);
     let mut verdicts = plan.verdicts.into_iter();
-    Ok(Done { verdicts: is_locked.iter().map(|locked| if *locked { verdicts.next() } else { None }).collect(), live })
+    let verdicts = is_locked.iter().map(|locked| if *locked { verdicts.next() } else { None }).collect();
+    Ok(Done { verdicts, live, regranted })
 }
 
-/// Step 1: locks the group's feeds in ascending order, so that groups never wait for each other in a circle.
+/// The rows of `feeds` that a candidate needs.
+struct Locks {
+    /// That move, or whose entries count only as long as a grant is what it is.
+    exclusive: Vec<FeedId>,
+    /// Somebody else's `grants` feed: it must not move while what its owner permits is relied on.
+    shared: Option<FeedId>,
+}
+
+impl Locks {
+    fn of(candidate: &Candidate<'_>, places: &Places) -> Self {
+        let Candidate { device, offer } = candidate;
+        let mut exclusive = vec![offer.feed];
+        exclusive.extend(places.of(offer));
+        let others = offer.place.as_ref().filter(|place| place.owner != device.account);
+        Self { exclusive, shared: others.map(|place| place.grants) }
+    }
+
+    fn are_in(&self, feeds: &BTreeMap<FeedId, FeedState>) -> bool {
+        self.exclusive.iter().chain(&self.shared).all(|feed| feeds.contains_key(feed))
+    }
+}
+
+/// Step 1: locks the group's feeds in ascending order, so that groups never wait for each other in a circle. Feeds that
+/// are only relied on are locked in their turn, in a statement of their own; few groups have any.
 async fn lock(
     connection: &mut PgConnection,
-    candidates: &[Candidate<'_>],
+    needed: &[Locks],
     held: Held,
 ) -> Result<BTreeMap<FeedId, FeedState>, Failure> {
-    let mut feeds: Vec<_> = candidates.iter().map(|one| one.offer.feed.0.cast_signed()).collect();
-    feeds.sort_unstable();
-    feeds.dedup();
-    let rows = match held {
+    let exclusive: BTreeSet<_> = needed.iter().flat_map(|needed| needed.exclusive.iter().copied()).collect();
+    let shared = needed.iter().filter_map(|needed| needed.shared).filter(|feed| !exclusive.contains(feed));
+    let all: BTreeMap<FeedId, bool> =
+        exclusive.iter().map(|feed| (*feed, true)).chain(shared.map(|feed| (feed, false))).collect();
+    let in_order: Vec<_> = all.into_iter().collect();
+    let mut locked = BTreeMap::new();
+    for run in in_order.chunk_by(|(_, a), (_, b)| a == b) {
+        let feeds: Vec<_> = run.iter().map(|(feed, _)| feed.0.cast_signed()).collect();
+        let rows = if run[0].1 {
+            lock_exclusively(connection, &feeds, held).await?
+        } else {
+            lock_shared(connection, &feeds, held).await?
+        };
+        locked.extend(rows.into_iter().map(FeedRow::into_state));
+    }
+    Ok(locked)
+}
+
+async fn lock_exclusively(
+    connection: &mut PgConnection,
+    feeds: &[i64],
+    held: Held,
+) -> Result<Vec<FeedRow>, sqlx::Error> {
+    match held {
         Held::Skip => {
             sqlx::query_as!(
                 FeedRow,
                 "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
                  ORDER BY feed FOR NO KEY UPDATE SKIP LOCKED",
-                &feeds
+                feeds
             )
             .fetch_all(connection)
-            .await?
+            .await
         }
         Held::Wait => {
             sqlx::query_as!(
                 FeedRow,
                 "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
                  ORDER BY feed FOR NO KEY UPDATE",
-                &feeds
+                feeds
             )
             .fetch_all(connection)
-            .await?
+            .await
         }
-    };
-    Ok(rows.into_iter().map(FeedRow::into_state).collect())
+    }
+}
+
+async fn lock_shared(connection: &mut PgConnection, feeds: &[i64], held: Held) -> Result<Vec<FeedRow>, sqlx::Error> {
+    match held {
+        Held::Skip => {
+            sqlx::query_as!(
+                FeedRow,
+                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
+                 ORDER BY feed FOR SHARE SKIP LOCKED",
+                feeds
+            )
+            .fetch_all(connection)
+            .await
+        }
+        Held::Wait => {
+            sqlx::query_as!(
+                FeedRow,
+                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1) ORDER BY feed FOR SHARE",
+                feeds
+            )
+            .fetch_all(connection)
+            .await
+        }
+    }
 }
 
 struct FeedRow {

@@ -5,6 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use sqlx::PgPool;
@@ -88,11 +89,11 @@ impl Waiting {
 
 impl Lane {
     /// Starts a lane, which ends when its entrance or the pool is closed.
-    pub(super) fn start(pool: PgPool, on_commit: OnCommit) -> Entrance {
+    pub(super) fn start(pool: PgPool, patience: Duration, on_commit: OnCommit) -> Entrance {
         let (sender, queue) = mpsc::unbounded_channel();
         let checked = Arc::new(Notify::new());
         let entrance = Entrance { queue: sender, checked: Arc::clone(&checked) };
-        let settler = Settler::new(pool.clone(), on_commit);
+        let settler = Settler::new(pool.clone(), patience, on_commit);
         tokio::spawn(Self { pool, queue, checked, waiting: VecDeque::new(), settler }.run());
         entrance
     }

@@ -9,15 +9,32 @@ use fitme_core::id::FeedId;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::check::Target;
+use super::check::{FeedPlace, Target};
 
 /// Feeds that are remembered; about 100 bytes each. When they are more, all are forgotten and read again as needed.
 const REMEMBERED: usize = 200_000;
 
+/// A feed as the table has it.
 #[derive(Debug, Clone)]
 struct Owner {
     account: Uuid,
     collection: String,
+    scope: String,
+    grants: FeedId,
+}
+
+impl Owner {
+    fn target(&self) -> Target {
+        match Collection::named(&self.collection).filter(|collection| collection.is_served()) {
+            Some(collection) => Target::Feed(FeedPlace {
+                owner: self.account,
+                collection,
+                scope: self.scope.clone(),
+                grants: self.grants,
+            }),
+            None => Target::Unserved(self.collection.clone()),
+        }
+    }
 }
 
 /// The feeds this node has met.
@@ -25,11 +42,11 @@ struct Owner {
 pub struct Owners(Mutex<HashMap<FeedId, Owner>>);
 
 impl Owners {
-    /// What each of `feeds` is to `account`. One that does not exist is nobody's.
-    pub async fn targets(&self, pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> HashMap<FeedId, Target> {
+    /// What each of `feeds` is. Who may write to it is judged later, under its lock.
+    pub async fn targets(&self, pool: &PgPool, feeds: &[FeedId]) -> HashMap<FeedId, Target> {
         let mut met = self.met(feeds);
         let unmet: Vec<_> = feeds.iter().filter(|feed| !met.contains_key(feed)).copied().collect();
-        let mut otherwise = Target::NotYours;
+        let mut otherwise = Target::Nothing;
         if !unmet.is_empty() {
             match read(pool, &unmet).await {
                 Ok(read) => {
@@ -43,11 +60,7 @@ impl Owners {
             }
         }
         let target = |feed: &FeedId| match met.get(feed) {
-            Some(owner) if owner.account != account => Target::NotYours,
-            Some(owner) => match Collection::named(&owner.collection).filter(|collection| collection.is_served()) {
-                Some(collection) => Target::Own(collection),
-                None => Target::Unserved(owner.collection.clone()),
-            },
+            Some(owner) => owner.target(),
             None => otherwise.clone(),
         };
         feeds.iter().map(|feed| (*feed, target(feed))).collect()
@@ -69,9 +82,18 @@ impl Owners {
 
 async fn read(pool: &PgPool, feeds: &[FeedId]) -> Result<HashMap<FeedId, Owner>, sqlx::Error> {
     let feeds: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
-    let rows = sqlx::query!("SELECT feed, account, collection FROM feeds WHERE feed = ANY ($1)", &feeds)
-        .fetch_all(pool)
-        .await?;
-    let owner = |account, collection| Owner { account, collection };
-    Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), owner(row.account, row.collection))).collect())
+    let rows = sqlx::query!(
+        "SELECT f.feed, f.account, f.collection, f.scope, g.feed AS grants
+         FROM feeds f JOIN feeds g ON g.account = f.account AND g.collection = 'grants' AND g.scope = ''
+         WHERE f.feed = ANY ($1)",
+        &feeds
+    )
+    .fetch_all(pool)
+    .await?;
+    let owners = rows.into_iter().map(|row| {
+        let grants = FeedId(row.grants.cast_unsigned());
+        let owner = Owner { account: row.account, collection: row.collection, scope: row.scope, grants };
+        (FeedId(row.feed.cast_unsigned()), owner)
+    });
+    Ok(owners.collect())
 }

@@ -3,10 +3,12 @@
 //!
 //! Entries are judged one after the other, each on the state that the accepted ones before it leave behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fitme_core::entry::Digest;
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use fitme_core::policy::{self, Action, Permit};
+use fitme_core::record::{Consent, Given};
 use fitme_core::{limits, merge};
 use uuid::Uuid;
 
@@ -39,6 +41,41 @@ pub struct Known {
     pub tips: HashMap<(FeedId, DocId, ActorId), u64>,
     /// The devices to which actors are bound.
     pub actors: BTreeMap<ActorId, Uuid>,
+    /// What is known of grants.
+    pub grants: KnownGrants,
+    /// What the accounts hold. Read without a lock of its own: what another node appends to an account's other feeds in the
+    /// same moment may exceed a bound by one group.
+    pub usage: BTreeMap<Uuid, Usage>,
+}
+
+/// What the database knows of the grants that a group needs or changes, read under the locks of the `grants` feeds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownGrants {
+    /// The database's clock, ms UTC; read only where somebody writes to another's feed.
+    pub now_ms: i64,
+    /// What owners permit others, by (owner, grantee), each with its grant.
+    pub permits: HashMap<(Uuid, Uuid), Vec<(DocId, Permit)>>,
+    /// (account, grantee): the account has accepted an invitation of the grantee.
+    pub relations: HashSet<(Uuid, Uuid)>,
+    /// Feeds that all grants of an account name.
+    pub feeds: HashMap<Uuid, u64>,
+    /// Grants that were revoked, perhaps before they arrived.
+    pub revoked: HashSet<(Uuid, DocId)>,
+}
+
+/// What an account holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Records.
+    pub documents: u64,
+    /// Sum over their changes.
+    pub bytes: u64,
+}
+
+impl Usage {
+    fn plus(self, more: Self) -> Self {
+        Self { documents: self.documents + more.documents, bytes: self.bytes + more.bytes }
+    }
 }
 
 /// A feed's row, as far as ingest moves it.
@@ -76,6 +113,21 @@ pub struct Plan {
     pub actors: BTreeMap<ActorId, ActorTip>,
     /// The feeds that move, as they will be.
     pub feeds: BTreeMap<FeedId, FeedState>,
+    /// Grants that are new and revocations, in order.
+    pub consents: Vec<NewConsent>,
+    /// What the accounts hold more than before.
+    pub usage: BTreeMap<Uuid, Usage>,
+}
+
+/// A grant that permits from now on, or one that no longer does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConsent {
+    /// Whose feeds it is about.
+    pub account: Uuid,
+    /// The grant's document.
+    pub grant: DocId,
+    /// What is granted; `None` if it is revoked.
+    pub given: Option<Given>,
 }
 
 /// A row of `entries`.
@@ -128,6 +180,7 @@ struct Appendable<'a> {
     account: Uuid,
     change: &'a Change,
     document: DocumentState,
+    adds: Usage,
 }
 
 impl Planner<'_> {
@@ -146,17 +199,41 @@ impl Planner<'_> {
             (Standing::Open, Some(change)) => change,
             (Standing::Open, None) => return Err(Verdict::Rejected(Rejection::KindNotServed(offer.entry.kind))),
         };
-        let feed = self.feed(offer.feed).filter(|feed| feed.account == candidate.device.account);
-        let account = feed.ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
+        let account = self.feed(offer.feed).ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
+        // Before the judge: what was accepted while a grant was valid is not refused when its receipt was lost.
         self.duplicate(offer, change).map_or(Ok(()), Err)?;
+        self.permitted(candidate).map_err(Verdict::Rejected)?;
+        self.consent(account, offer).map_err(Verdict::Rejected)?;
         let document = self.document(account, offer, change)?;
         self.dependencies(candidate, change)?;
         self.actor(candidate, change).map_err(Verdict::Rejected)?;
-        Ok(Appendable { account, change, document })
+        let adds = self.room(account, offer).map_err(Verdict::Rejected)?;
+        Ok(Appendable { account, change, document, adds })
     }
 
     fn feed(&self, feed: FeedId) -> Option<&FeedState> {
         self.plan.feeds.get(&feed).or_else(|| self.known.feeds.get(&feed))
+    }
+
+    /// Asks the judge.
+    fn permitted(&self, candidate: &Candidate<'_>) -> Result<(), Rejection> {
+        let place = candidate.offer.place.as_ref().ok_or(Rejection::NotYourFeed)?;
+        let who = candidate.device.account;
+        let permits = self.known.grants.permits.get(&(place.owner, who)).map_or(&[][..], Vec::as_slice);
+        let permits: Vec<_> = permits.iter().map(|(_, permit)| permit.clone()).collect();
+        policy::judge(who.into_bytes(), Action::Write, place.judged(), &permits, self.known.grants.now_ms)
+            .map_err(Rejection::NotPermitted)
+    }
+
+    /// Whether what the entry grants may be granted.
+    fn consent(&self, account: Uuid, offer: &Offer) -> Result<(), Rejection> {
+        let Some(Consent::Given(given)) = &offer.consent else { return Ok(()) };
+        let grants = &self.known.grants;
+        if !grants.relations.contains(&(account, Uuid::from_bytes(given.grantee))) {
+            return Err(Rejection::NotInvited);
+        }
+        let named = grants.feeds.get(&account).copied().unwrap_or(0) + given.permits.len() as u64;
+        if named > limits::GRANTED_FEEDS_OF_AN_ACCOUNT { Err(Rejection::TooManyGrants) } else { Ok(()) }
     }
 
     fn duplicate(&self, offer: &Offer, change: &Change) -> Option<Verdict> {
@@ -221,6 +298,20 @@ impl Planner<'_> {
         }
     }
 
+    /// What the entry adds to the account, if there is room for it.
+    fn room(&self, account: Uuid, offer: &Offer) -> Result<Usage, Rejection> {
+        let is_new = !self.known.documents.contains_key(&(account, offer.entry.doc_id));
+        let adds = Usage { documents: u64::from(is_new), bytes: offer.entry.payload.len() as u64 };
+        let Usage { documents, bytes } = self.known.usage.get(&account).copied().unwrap_or_default().plus(adds);
+        if bytes > limits::ACCOUNT_BYTES {
+            return Err(Rejection::AccountFull { bytes });
+        }
+        if is_new && documents > limits::ACCOUNT_DOCUMENTS {
+            return Err(Rejection::TooManyRecords { documents });
+        }
+        Ok(adds)
+    }
+
     /// Moves the state on, so that the next candidate is judged on it. Returns the entry's number.
     fn append(&mut self, index: usize, candidate: &Candidate<'_>, appendable: Appendable<'_>) -> u64 {
         let (offer, facts) = (candidate.offer, &appendable.change.facts);
@@ -233,15 +324,46 @@ impl Planner<'_> {
         self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest });
         self.plan.documents.insert((appendable.account, doc_id), appendable.document.clone());
         self.known.documents.insert((appendable.account, doc_id), appendable.document);
+        for usage in [&mut self.known.usage, &mut self.plan.usage] {
+            let held = usage.entry(appendable.account).or_default();
+            *held = held.plus(appendable.adds);
+        }
         self.known.entries.insert((feed, offer.id), seq);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
+        if let Some(consent) = &offer.consent {
+            self.take_effect(appendable.account, doc_id, consent);
+        }
         if !appendable.change.shared_actor {
             let device = candidate.device.device;
             self.known.actors.insert(facts.actor, device);
             self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });
         }
         seq
+    }
+
+    /// A grant or a revocation counts for what comes after it, in this group too.
+    fn take_effect(&mut self, account: Uuid, doc_id: DocId, consent: &Consent) {
+        let grants = &mut self.known.grants;
+        match consent {
+            Consent::Given(given) if !grants.revoked.contains(&(account, doc_id)) => {
+                let grantee = Uuid::from_bytes(given.grantee);
+                let permits = given.permits.iter().map(|permit| (doc_id, permit.clone()));
+                grants.permits.entry((account, grantee)).or_default().extend(permits);
+                *grants.feeds.entry(account).or_default() += given.permits.len() as u64;
+                self.plan.consents.push(NewConsent { account, grant: doc_id, given: Some(given.clone()) });
+            }
+            // Its revocation came first and wins.
+            Consent::Given(_) => {}
+            Consent::Revoked(grant) => {
+                grants.revoked.insert((account, *grant));
+                for ((owner, _), permits) in &mut grants.permits {
+                    permits.retain(|(of, _)| *owner != account || of != grant);
+                }
+                self.plan.consents.retain(|one| one.account != account || one.grant != *grant);
+                self.plan.consents.push(NewConsent { account, grant: *grant, given: None });
+            }
+        }
     }
 
     fn remember(&mut self, candidate: &Candidate<'_>, verdict: &Verdict) {

@@ -15,12 +15,9 @@ use super::execute::{Done, Failure, Held, append};
 use super::fates::{Fate, Fates};
 use super::plan::Candidate;
 use super::verdict::{Postponement, Rejection, Verdict};
-use super::{OnCommit, Outcome};
+use super::{Committed, OnCommit, Outcome};
 use crate::auth::Device;
 
-/// How long a group waits for a database that went away before its devices are told to push again. It also keeps them
-/// from doing so in a tight circle.
-const AWAY_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two attempts to reach it.
 const AWAY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time one transaction may take; then its connection is taken to be dead.
@@ -72,12 +69,14 @@ pub(super) struct Settler {
     /// Kept from group to group: taking one from the pool costs a round trip that proves it alive.
     connection: Option<PoolConnection<Postgres>>,
     fates: Fates,
+    /// How long a database that is away is waited for.
+    patience: Duration,
     on_commit: OnCommit,
 }
 
 impl Settler {
-    pub(super) fn new(pool: PgPool, on_commit: OnCommit) -> Self {
-        Self { pool, connection: None, fates: Fates::default(), on_commit }
+    pub(super) fn new(pool: PgPool, patience: Duration, on_commit: OnCommit) -> Self {
+        Self { pool, connection: None, fates: Fates::default(), patience, on_commit }
     }
 
     /// Decides about every entry and answers every push.
@@ -177,7 +176,7 @@ impl Settler {
     async fn attempt(&mut self, group: &[Settling], places: &[Place], held: Held) -> Result<Done, Failure> {
         let candidate = |&(push, at): &Place| Candidate { device: group[push].device, offer: &group[push].offers[at] };
         let candidates: Vec<_> = places.iter().map(candidate).collect();
-        let deadline = Instant::now() + AWAY_PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut contended = 0;
         loop {
             let once = timeout(TRANSACTION_TIMEOUT, self.once(&candidates, held)).await;
@@ -218,8 +217,12 @@ impl Settler {
             }
         }
         answer(group);
+        // What was taken from somebody before what they would otherwise still be sent.
+        for grantee in done.regranted {
+            (self.on_commit)(Committed::Regranted(grantee));
+        }
         for live in done.live {
-            (self.on_commit)(live);
+            (self.on_commit)(Committed::Entries(live));
         }
         left_out
     }

@@ -2,7 +2,8 @@
 
 use fitme_core::change::BadChange;
 use fitme_core::id::EntryId;
-use fitme_core::limits;
+use fitme_core::limits::{self, GRANTED_FEEDS_OF_AN_ACCOUNT};
+use fitme_core::policy::Denied;
 use fitme_core::record::BadContent;
 use fitme_core::wire::{Receipt, Refusal};
 
@@ -67,6 +68,18 @@ pub enum Rejection {
     /// Not a feed of the device's account.
     #[error("this device may not write to this feed; sign in with the account that owns it")]
     NotYourFeed,
+    /// Somebody else's feed, and what its owner permits does not reach so far or so long.
+    #[error(transparent)]
+    NotPermitted(Denied),
+    /// A grant to somebody whose invitation the account has not accepted.
+    #[error("you have not accepted an invitation of that account; ask for one and accept it first")]
+    NotInvited,
+    /// More grants than an account may have.
+    #[error(
+        "the account's grants name {} feeds and may not name more; revoke grants that are not needed",
+        GRANTED_FEEDS_OF_AN_ACCOUNT
+    )]
+    TooManyGrants,
     /// The document's first entry lies in another feed of the account.
     #[error("the record belongs to another collection of this account; give the new one an id of its own")]
     ForeignDocument,
@@ -104,6 +117,24 @@ pub enum Rejection {
         /// What its changes would add up to.
         bytes: u64,
     },
+    /// The account would exceed its size.
+    #[error(
+        "the account would have {bytes} bytes of history and may have {}; ask who runs the server for more",
+        limits::ACCOUNT_BYTES
+    )]
+    AccountFull {
+        /// What its changes would add up to.
+        bytes: u64,
+    },
+    /// The account would exceed its number of records.
+    #[error(
+        "the account would have {documents} records and may have {}; ask who runs the server for more",
+        limits::ACCOUNT_DOCUMENTS
+    )]
+    TooManyRecords {
+        /// How many it would have.
+        documents: u64,
+    },
     /// More concurrent edits than a document may have.
     #[error("the record has {} unmerged edits; fetch and merge them first", limits::CHANGE_DEPENDENCIES)]
     TooManyHeads,
@@ -114,13 +145,17 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every code, with what the person or the app can do; the list of errors in the documentation is made from it.
-    pub const CODES: [(&str, &str); 16] = [
+    pub const CODES: [(&str, &str); 22] = [
         ("kind_not_served", "The server is older than the device: update the server."),
         ("collection_not_served", "The server is older than the device: update the server."),
         ("entry_too_large", "Split the edit into smaller ones."),
         ("bad_change", "The bytes are no change of a record: update the app and make the edit again."),
         ("bad_content", "The change holds what no record may hold: correct what the message names."),
         ("not_your_feed", "Sign in with the account that owns the records."),
+        ("read_only", "The person lets you read this and not write it: ask for it with an invitation."),
+        ("grant_not_valid_now", "What the person granted begins later or is over: ask for it again."),
+        ("not_invited", "Accept an invitation of the account before granting it anything."),
+        ("too_many_grants", "Revoke grants that are not needed any more."),
         ("foreign_document", "The id belongs to a record of another collection: create the record anew."),
         ("document_exists", "The record was created before: edit it."),
         ("unknown_dependency", "Push the changes that this one builds on first."),
@@ -129,6 +164,8 @@ impl Rejection {
         ("actor_gap", "Push the writer's earlier changes first."),
         ("foreign_actor", "The actor belongs to another device: draw a new one and make the edit again."),
         ("document_full", "The record's history is full: start a new record."),
+        ("account_full", "The account's history is full: ask who runs the server for more."),
+        ("too_many_records", "The account has as many records as it may have: ask who runs the server for more."),
         ("too_many_heads", "Fetch and merge the record's concurrent edits, then push again."),
         ("refused_by_database", "The server's database refused this one entry: report it."),
     ];
@@ -143,6 +180,12 @@ impl Rejection {
             Self::BadChange(_) => "bad_change",
             Self::BadContent(_) | Self::DatedGenesis => "bad_content",
             Self::NotYourFeed => "not_your_feed",
+            Self::NotPermitted(Denied::ReadOnly) => "read_only",
+            Self::NotPermitted(Denied::NotYet | Denied::Over) => "grant_not_valid_now",
+            // What is not shared at all is, to others, as if it were not there.
+            Self::NotPermitted(_) => "not_your_feed",
+            Self::NotInvited => "not_invited",
+            Self::TooManyGrants => "too_many_grants",
             Self::ForeignDocument => "foreign_document",
             Self::DocumentExists => "document_exists",
             Self::UnknownDependency => "unknown_dependency",
@@ -151,6 +194,8 @@ impl Rejection {
             Self::ActorGap { .. } => "actor_gap",
             Self::ForeignActor => "foreign_actor",
             Self::DocumentFull { .. } => "document_full",
+            Self::AccountFull { .. } => "account_full",
+            Self::TooManyRecords { .. } => "too_many_records",
             Self::TooManyHeads => "too_many_heads",
             Self::RefusedByDatabase => "refused_by_database",
         }

@@ -11,7 +11,7 @@ use super::fold::Work;
 /// Entries looked at in one turn.
 const ENTRIES: usize = 2_000;
 /// Documents merged in one turn. A turn is what somebody else's live change may have to wait for.
-const DOCUMENTS: usize = 128;
+const DOCUMENTS: usize = 64;
 /// Payload of the documents merged in one turn; the first one is merged whatever its size.
 const BYTES: u64 = 16 << 20;
 

@@ -145,7 +145,8 @@ async fn write_records(connection: &mut PgConnection, good: &[(&Folded, &Merged)
     Ok(())
 }
 
-/// Moves the feeds on and gives them back, to the end of the line.
+/// Moves the feeds on and gives them back, to the end of the line. A document in quarantine is merged up to its snapshot,
+/// and so is its feed for devices.
 async fn release(connection: &mut PgConnection, worker: Uuid, merged: &[(FeedId, u64)]) -> Result<(), TurnError> {
     let released = sqlx::query!(
         "WITH mine AS (
@@ -155,7 +156,11 @@ async fn release(connection: &mut PgConnection, worker: Uuid, merged: &[(FeedId,
              ORDER BY q.feed FOR UPDATE OF q
          )
          UPDATE merge_queue q
-         SET merged_seq = mine.merged_seq, worker = NULL, lease_until = NULL, served_at = clock_timestamp()
+         SET merged_seq = mine.merged_seq,
+             clean_seq = LEAST(mine.merged_seq, (
+                 SELECT snapshot_seq FROM snapshots
+                 WHERE feed = mine.feed AND quarantined IS NOT NULL ORDER BY snapshot_seq LIMIT 1)),
+             worker = NULL, lease_until = NULL, served_at = clock_timestamp()
          FROM mine WHERE q.feed = mine.feed",
         worker,
         &merged.iter().map(|(feed, _)| feed.0.cast_signed()).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use sync_server::clock::Clock;
 use sync_server::master_key::MasterKey;
 
 use crate::client::{Answer, log_in, post, sign_up};
-use crate::hostile_device::Rogue;
+use crate::rogue::Rogue;
 
 struct Stage {
     server: ServerHere,

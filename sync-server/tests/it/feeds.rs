@@ -13,7 +13,7 @@ use crate::phones::Node;
 
 async fn node() -> Node {
     let node = Node::on(&Postgres::shared().database()).await;
-    sync_server::db::Installation::establish(&node.pool).await.unwrap();
+    sync_server::db::installation::establish(&node.pool).await.unwrap();
     node
 }
 
@@ -113,7 +113,7 @@ async fn the_poll_finds_what_was_appended_lately() {
     let old = "UPDATE feeds SET touched_at = clock_timestamp() - interval '1 hour'";
     sqlx::query(old).execute(&node.pool).await.unwrap();
     node.push(phone.device, moods, vec![phone.log_mood(1).1, phone.log_mood(2).1]).await;
-    let changed = changed_since(&node.pool, Duration::from_secs(600)).await.unwrap();
+    let changed = changed_since(&mut node.pool.acquire().await.unwrap(), Duration::from_secs(600)).await.unwrap();
     let heads: Vec<_> = changed.iter().map(|feed| (feed.feed, feed.head, feed.merged)).collect();
     assert_eq!(heads, [(moods, 2, 0)]);
 }

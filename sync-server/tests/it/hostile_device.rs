@@ -4,97 +4,21 @@ use std::time::Duration;
 
 use fitme_core::id::FeedId;
 use fitme_core::limits;
-use fitme_core::session::summary;
-use fitme_core::wire::{self, Cursors, Frame, Goodbye, Hello, Reason, Receipt, goodbye};
-use fitme_testing::{Postgres, ServerProcess};
-use futures_util::{SinkExt, StreamExt};
+use fitme_core::wire::{self, Frame, Hello, Reason, Receipt};
+use fitme_testing::{Postgres, ServerProcess, state_on};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use serde_json::Value;
-use tokio_tungstenite::MaybeTlsStream;
+use sync_server::clock::Clock;
+use sync_server::db;
+use sync_server::devices::Allowance;
+use sync_server::http::router;
+use sync_server::master_key::MasterKey;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::client::sign_up;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A device that says what the test wants.
-pub struct Rogue {
-    socket: tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
-    feeds: Vec<(FeedId, [u8; 8], String)>,
-}
-
-impl Rogue {
-    async fn connect(server: &ServerProcess, signed_up: &Value) -> Self {
-        Self::connect_to(server.url(), signed_up).await
-    }
-
-    pub async fn connect_to(url: &str, signed_up: &Value) -> Self {
-        let url = url.replace("http://", "ws://") + "/v1/sync";
-        let mut request = url.into_client_request().unwrap();
-        let token = signed_up["access_token"].as_str().unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        let feeds = signed_up["feeds"].as_array().unwrap().iter().map(|feed| {
-            let epoch = u64::from_str_radix(feed["epoch"].as_str().unwrap(), 16).unwrap().to_be_bytes();
-            (FeedId(feed["feed"].as_u64().unwrap()), epoch, feed["collection"].as_str().unwrap().to_owned())
-        });
-        Self { socket, feeds: feeds.collect() }
-    }
-
-    pub fn feed(&self, collection: &str) -> FeedId {
-        self.feeds.iter().find(|(_, _, name)| name == collection).unwrap().0
-    }
-
-    pub fn hello(&self) -> Hello {
-        let mut held: Vec<_> = self.feeds.iter().map(|(feed, epoch, _)| (*feed, *epoch)).collect();
-        held.sort_unstable();
-        Hello {
-            major: wire::MAJOR,
-            minor: wire::MINOR,
-            summary: summary(
-                held.iter().map(|(feed, epoch)| (*feed, fitme_core::id::Epoch(*epoch), 0, Default::default())),
-            ),
-            cursors: Some(Cursors(held.into_iter().map(|(feed, _)| (feed, 0)).collect())),
-            ..Hello::default()
-        }
-    }
-
-    async fn send(&mut self, bytes: Vec<u8>) {
-        // A server that has hung up already is what some of these tests are about.
-        let _ = self.socket.send(Message::Binary(bytes.into())).await;
-    }
-
-    pub async fn say(&mut self, frame: &Frame) {
-        self.send(wire::encode(frame).unwrap()).await;
-    }
-
-    /// The next frame; `None` when the server has ended the connection.
-    pub async fn hear(&mut self) -> Option<Frame> {
-        loop {
-            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server answers or hangs up") {
-                Some(Ok(Message::Binary(bytes))) => return wire::decode(&bytes).unwrap(),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-                Some(Ok(_)) => {}
-            }
-        }
-    }
-
-    pub async fn expect_goodbye(&mut self, code: &str) -> Goodbye {
-        loop {
-            match self.hear().await {
-                Some(Frame::Goodbye(last)) => {
-                    assert_eq!(goodbye::code(last.reason), code, "{}", last.message);
-                    assert!(!last.message.is_empty());
-                    return last;
-                }
-                Some(_) => {}
-                None => panic!("the server hung up without a word"),
-            }
-        }
-    }
-}
+use crate::rogue::Rogue;
 
 fn prost_varint(mut value: usize, bytes: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -146,6 +70,65 @@ async fn a_frame_of_a_kind_from_the_future_is_skipped() {
     rogue.send(vec![0, 0xc2, 0x0c, 3, 1, 2, 3]).await;
     rogue.say(&Frame::Hello(rogue.hello())).await;
     assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+}
+
+/// Whatever the frames are: here of a kind from the future, which cost the least.
+#[tokio::test]
+async fn a_device_that_sends_without_end_is_sent_away_for_a_while() {
+    let (server, signed_up) = stage("flood@example.org").await;
+    let mut rogue = Rogue::connect(&server, &signed_up).await;
+    // What it may send at once, what becomes free again meanwhile, and more.
+    for _ in 0..4 * limits::DEVICE_FRAMES_BURST {
+        rogue.send(vec![0, 0xc2, 0x0c, 3, 1, 2, 3]).await;
+    }
+    let last = rogue.expect_goodbye("too_fast").await;
+    assert!(last.retry_after_ms > 0);
+    assert_still_serves(&server).await;
+}
+
+/// The same frames in one-shot exchanges, at a server that takes two of them.
+#[tokio::test]
+async fn a_device_that_exchanges_without_end_is_sent_away_for_a_while() {
+    let database = Postgres::shared().database();
+    let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut state = state_on(pool, MasterKey::random(), Clock::default(), data.path()).await;
+    state.limits.device = Allowance { frame_every: Duration::from_secs(3_600), burst: 2, ..Allowance::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router(state)).into_future());
+    let signed_up = sign_up(&url, "exchanges@example.org", "rogue").await.body;
+    let exchange = async || {
+        let request = reqwest::Client::new().post(format!("{url}/v1/sync/once"));
+        let request = request.bearer_auth(signed_up["access_token"].as_str().unwrap());
+        let answer = request.body(vec![0, 0, 0, 7, 0, 0xc2, 0x0c, 3, 1, 2, 3]).send().await.unwrap();
+        wire::decode(&answer.bytes().await.unwrap()[4..]).unwrap()
+    };
+    for _ in 0..2 {
+        assert!(matches!(exchange().await, Some(Frame::More(_))));
+    }
+    let Some(Frame::Goodbye(last)) = exchange().await else { panic!("no Goodbye") };
+    assert_eq!((last.reason, last.retry_after_ms > 0), (Reason::TooFast, true));
+}
+
+/// A phone that loses its network again and again leaves sockets behind; it is never locked out by them.
+#[tokio::test]
+async fn the_oldest_socket_of_a_device_makes_room_for_the_newest() {
+    let (server, signed_up) = stage("sockets@example.org").await;
+    let mut rogues = Vec::new();
+    for _ in 0..limits::DEVICE_SOCKETS {
+        let mut rogue = Rogue::connect(&server, &signed_up).await;
+        rogue.say(&Frame::Hello(rogue.hello())).await;
+        assert!(matches!(rogue.hear().await, Some(Frame::Welcome(_))));
+        rogues.push(rogue);
+    }
+    let _newest = Rogue::connect(&server, &signed_up).await;
+    let last = rogues[0].expect_goodbye("displaced").await;
+    assert!(last.retry_after_ms > 0);
+    let second = &mut rogues[1];
+    let entries = vec![fitme_testing::entries::mood(1, 1)];
+    second.say(&Frame::Push { batch: 1, feeds: vec![wire::FeedPush { feed: second.feed("moods"), entries }] }).await;
+    assert!(matches!(second.hear().await, Some(Frame::Receipts { .. })), "the others live on");
 }
 
 #[tokio::test]

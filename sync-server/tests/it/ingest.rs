@@ -216,9 +216,32 @@ fn with_actor_seq(payload: &[u8], seq: u8) -> Vec<u8> {
     let number = actor + 1 + 16;
     assert_eq!((bytes[dependencies], bytes[actor], bytes[number]), (1, 16, 1), "the layout is as described");
     bytes[number] = seq;
+    with_checksum(bytes)
+}
+
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = sha2::Sha256::digest(&bytes[8..]);
     bytes[4..8].copy_from_slice(&checksum[..4]);
     bytes
+}
+
+/// An older app let a note with U+0000 through. The server accepted it, and its merged record could not be stored: jsonb
+/// refuses that character. So the document was quarantined, for good.
+#[tokio::test]
+async fn a_note_that_the_database_cannot_store_is_refused_before_it_is_accepted() {
+    let node = node().await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let moods = ana.feed(Collection::Moods);
+    let (_, mut entry) = phone.log(Collection::Moods, &json!({ "at": MORNING, "valence": 1, "note": "slept~well" }));
+    let note = entry.payload.windows(10).position(|bytes| bytes == b"slept~well").unwrap();
+    entry.payload[note + 5] = 0;
+    entry.payload = with_checksum(entry.payload);
+
+    let receipts = node.push(phone.device, moods, vec![entry, phone.log_mood(1).1]).await;
+    assert_eq!(codes(&receipts), ["bad_content", "accepted"]);
+    let Receipt::Rejected(why) = &receipts[0] else { panic!("{receipts:?}") };
+    assert!(why.message.contains("U+0000") && why.message.contains("take it out"), "{}", why.message);
 }
 
 #[tokio::test]
@@ -285,6 +308,35 @@ async fn a_document_is_full_at_a_mebibyte_and_others_go_on() {
     let receipts = node.push(phone.device, moods, edits).await;
     assert_eq!(codes(&receipts), ["accepted", "accepted", "document_full"]);
     assert_eq!(codes(&node.push(phone.device, moods, vec![phone.log_mood(0).1]).await), ["accepted"]);
+}
+
+#[tokio::test]
+async fn an_account_is_full_at_its_bounds_and_everybody_else_goes_on() {
+    let node = node().await;
+    let (ana, ben) = (node.person().await, node.person().await);
+    let (mut phone, mut tablet) = (node.phone(&ana, 1).await, node.phone(&ben, 2).await);
+    let moods = ana.feed(Collection::Moods);
+    let (mut draft, first) = phone.log_mood(1);
+    let bytes = first.payload.len();
+    node.push(phone.device, moods, vec![first]).await;
+    let usage = "SELECT documents, bytes FROM account_usage WHERE account = $1";
+    let held: (i64, i64) = sqlx::query_as(usage).bind(ana.account).fetch_one(&node.pool).await.unwrap();
+    assert_eq!(held, (1, bytes as i64));
+
+    // As if she had used it for centuries: there is room for one of two edits, then for one of two records.
+    let edits = phone.edits(&mut draft, &[json!({ "valence": 2 }), json!({ "valence": 0 })]);
+    let set = "UPDATE account_usage SET bytes = $2, documents = $3 WHERE account = $1";
+    let fill = async |bytes: u64, documents: u64| {
+        let fill = sqlx::query(set).bind(ana.account).bind(bytes.cast_signed()).bind(documents.cast_signed());
+        fill.execute(&node.pool).await.unwrap();
+    };
+    fill(limits::ACCOUNT_BYTES - edits[0].payload.len() as u64, 1).await;
+    assert_eq!(codes(&node.push(phone.device, moods, edits).await), ["accepted", "account_full"]);
+    fill(0, limits::ACCOUNT_DOCUMENTS - 1).await;
+    let (second, third) = (phone.log_mood(1).1, phone.log_mood(1).1);
+    assert_eq!(codes(&node.push(phone.device, moods, vec![second, third]).await), ["accepted", "too_many_records"]);
+    let others = node.push(tablet.device, ben.feed(Collection::Moods), vec![tablet.log_mood(1).1]).await;
+    assert_eq!(codes(&others), ["accepted"]);
 }
 
 /// The database refuses whatever belongs to this document, as it would refuse a row that breaks a constraint.
@@ -356,7 +408,8 @@ async fn while_the_database_is_away_nothing_is_decided_and_nothing_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_back_soon_is_waited_for() {
     let mut postgres = Postgres::start();
-    let node = Node::on(&postgres.database()).await;
+    // How soon depends on the machine; the push must come through whenever that is.
+    let node = Node::patient(&postgres.database(), Duration::from_secs(300)).await;
     let ana = node.person().await;
     let moods = ana.feed(Collection::Moods);
     let mut phone = node.phone(&ana, 1).await;

@@ -2,11 +2,13 @@
 
 use std::process::{Command, Output};
 
+use fitme_core::wire::{Frame, Want};
 use fitme_testing::{Postgres, ServerProcess};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
-use crate::client::{log_in, sign_up};
+use crate::client::{log_in, sign_up, until};
+use crate::rogue::Rogue;
 
 #[tokio::test]
 async fn a_copied_database_is_a_new_installation_with_new_epochs() {
@@ -39,6 +41,34 @@ async fn a_copied_database_is_a_new_installation_with_new_epochs() {
     server.restart();
     let again = log_in(server.url(), "ana@example.org", "phone").await.body;
     assert_eq!(again["installation"], after["installation"], "it is noticed once");
+}
+
+/// An operator restores the database behind a running server: the connections break, and the new ones lead to another one.
+/// Here only the name by which it is known changes, which is all that a server can see of it.
+#[tokio::test]
+async fn a_database_that_is_replaced_under_a_running_server_is_noticed_by_the_next_connection() {
+    let postgres = Postgres::start();
+    let database = postgres.database();
+    let server = ServerProcess::on(&database.url);
+    let before = sign_up(server.url(), "ana@example.org", "phone").await.body;
+    let mut session = Rogue::connect(&server, &before).await;
+    session.say(&Frame::Hello(session.hello())).await;
+    assert!(matches!(session.hear().await, Some(Frame::Welcome(_))));
+
+    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query("UPDATE installation SET fingerprint = 'of the database before'").execute(&mut db).await.unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fitme-sync-server'";
+    sqlx::query(cut).execute(&mut db).await.unwrap();
+
+    session.expect_goodbye("session_unavailable").await;
+    until("the server has noticed", async || server.log().contains("the database is a copy or was restored")).await;
+    let after = log_in(server.url(), "ana@example.org", "phone").await.body;
+    assert_ne!(after["installation"], before["installation"]);
+    let mut again = Rogue::connect(&server, &before).await;
+    again.say(&Frame::Hello(again.hello())).await;
+    let Some(Frame::Welcome(welcome)) = again.hear().await else { panic!("no Welcome") };
+    assert_eq!(welcome.want, Want::Digests, "the epochs that the device knows are gone");
+    assert_eq!(server.log().matches("the database is a copy or was restored").count(), 1, "it is noticed once");
 }
 
 #[tokio::test]

@@ -8,12 +8,14 @@ use std::time::Duration;
 use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::{ChangeHash, DocId, FeedId};
+use fitme_core::wire::Cursors;
 use fitme_core::{merge, record};
 use fitme_testing::Postgres;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use sync_server::feeds::load_account;
 use sync_server::merge::MergeWorkers;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -205,6 +207,7 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     let ana = node.person().await;
     let mut phone = node.phone(&ana, 1).await;
     let moods = ana.feed(Collection::Moods);
+    sync_server::db::installation::establish(&node.pool).await.unwrap();
     let (mut damaged, first) = phone.log_mood(1);
     let (mut lying, second) = phone.log_mood(1);
     let (good, third) = phone.log_mood(2);
@@ -220,6 +223,12 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     let reason = |stored: Stored| stored.quarantined.unwrap_or_default();
     assert!(reason(stored(&node.pool, moods, damaged.doc_id).await).contains("do not decode"));
     assert!(reason(stored(&node.pool, moods, lying.doc_id).await).contains("not the one"));
+    // Devices keep the commands of what is not merged until somebody has decided about it.
+    let told = async || {
+        let account = load_account(&node.pool, ana.account, &Cursors::default(), &[]).await.unwrap();
+        account.feeds.iter().find(|feed| feed.feed == moods).unwrap().merged
+    };
+    assert_eq!(told().await, 0);
     assert_merged(&node.pool, moods, &good, &mut StdRng::seed_from_u64(1)).await;
 
     // An operator repairs them; the next edit is reason to try again, with everything that waited.
@@ -234,6 +243,7 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     node.push(phone.device, moods, edits).await;
     workers.wake.notify_one();
     workers.merged(moods, 5).await;
+    assert_eq!(told().await, 5);
     for draft in [&damaged, &lying] {
         assert_merged(&node.pool, moods, draft, &mut StdRng::seed_from_u64(1)).await;
     }

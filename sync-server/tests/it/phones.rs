@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
@@ -20,11 +21,14 @@ use sync_server::account_feeds::ensure_feeds;
 use sync_server::accounts::devices;
 use sync_server::auth::Device;
 use sync_server::fanout::Live;
-use sync_server::ingest::{Ingest, Outcome};
+use sync_server::ingest::{Committed, Ingest, Outcome};
 use uuid::Uuid;
 
 /// 2026-11-22 08:00 UTC.
 pub const MORNING: i64 = 1_795_334_400_000;
+
+/// How long a node waits for its database unless a test says otherwise: a test need not wait for the end of it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One server's ingest on a database that others may share.
 pub struct Node {
@@ -35,10 +39,19 @@ pub struct Node {
 
 impl Node {
     pub async fn on(database: &Database) -> Self {
+        Self::patient(database, PATIENCE).await
+    }
+
+    /// One that waits so long for a database that is away.
+    pub async fn patient(database: &Database, patience: Duration) -> Self {
         let pool = sync_server::db::connect(PgConnectOptions::from_str(&database.url).unwrap()).await.unwrap();
         let live: Arc<Mutex<Vec<Live>>> = Arc::default();
         let sink = Arc::clone(&live);
-        let ingest = Ingest::start(pool.clone(), move |committed| sink.lock().unwrap().push(committed));
+        let ingest = Ingest::start_patient(pool.clone(), patience, move |committed| {
+            if let Committed::Entries(live) = committed {
+                sink.lock().unwrap().push(live);
+            }
+        });
         Self { pool, ingest, live }
     }
 

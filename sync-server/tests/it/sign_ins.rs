@@ -18,7 +18,7 @@ use sync_server::master_key::MasterKey;
 use uuid::Uuid;
 
 use crate::client::{Answer, PASSWORD, post};
-use crate::hostile_device::Rogue;
+use crate::rogue::Rogue;
 
 const PHONES_SEED: [u8; 32] = [1; 32];
 const SECOND: Duration = Duration::from_secs(1);

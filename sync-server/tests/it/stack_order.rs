@@ -6,22 +6,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::routing::{get, post};
-use fitme_testing::{Database, Postgres};
+use fitme_testing::{Database, Postgres, state_on};
 use serde_json::Value;
 use sqlx::PgPool;
 use sync_server::auth::Device;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
-use sync_server::config::{DEFAULT_SENDER, MailArgs};
-use sync_server::db::{self, Installation};
+use sync_server::db;
 use sync_server::http::stack;
-use sync_server::mail::Mailer;
 use sync_server::master_key::MasterKey;
 use sync_server::state::AppState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -75,15 +72,8 @@ impl Stage {
         listen_to_the_log();
         let database = Postgres::shared().database();
         let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
-        let (installation, _) = Installation::establish(&pool).await.unwrap();
-        let (master, clock) = (MasterKey::random(), Clock::default());
-        let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
-        let data = tempfile::tempdir().unwrap();
-        let mailer = Mailer::open(&mail, data.path()).unwrap();
-        let mut state =
-            AppState::new(pool.clone(), installation, master, clock.clone(), mailer, CancellationToken::new())
-                .await
-                .unwrap();
+        let (clock, data) = (Clock::default(), tempfile::tempdir().unwrap());
+        let mut state = state_on(pool.clone(), MasterKey::random(), clock.clone(), data.path()).await;
         state.limits.timeout = timeout;
         state.limits.requests = requests;
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

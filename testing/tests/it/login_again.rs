@@ -32,6 +32,9 @@ fn a_home_whose_device_is_gone_goes_on_as_a_new_one() {
     look.execute("DELETE FROM devices");
     assert_eq!(phone.run(&["sync"]).code, 1);
     phone.log_in(server.url(), "ann@example.org");
+    let id = phone.json(&["list", "moods", "--json"])["records"][0]["id"].as_str().unwrap().to_owned();
+    let history = phone.json(&["show", &id, "--history", "--json"]);
+    assert_eq!(history["records"][0]["history"][0]["own"], true, "the new actor is the same person: {history}");
     phone.done(&["log", "mood", "--valence", "2"]);
     phone.done(&["sync"]);
     let status = &phone.json(&["status", "--json"])["status"];

@@ -92,6 +92,17 @@ impl Look {
         assert_eq!(doubled, 0, "changes that are stored twice");
     }
 
+    /// Whether what each account holds was counted.
+    pub fn assert_accounts_are_counted(&mut self) {
+        let wrong = self.number(
+            "SELECT count(*) FROM account_usage u FULL JOIN (
+                 SELECT account, count(*) documents, sum(payload_bytes) bytes FROM documents GROUP BY account
+             ) d USING (account)
+             WHERE (u.documents, u.bytes) IS DISTINCT FROM (d.documents, d.bytes::bigint)",
+        );
+        assert_eq!(wrong, 0, "accounts that were counted wrongly");
+    }
+
     /// Waits until the merge workers have come to the head of every feed.
     pub fn wait_for_merge(&mut self) {
         wait_until("the merge", || self.number("SELECT count(*) FROM merge_queue WHERE merged_seq < head_seq") == 0);

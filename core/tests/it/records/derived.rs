@@ -5,7 +5,7 @@ use fitme_core::id::DocId;
 use fitme_core::record::{self, Scalar, Unit};
 use serde_json::json;
 
-use super::examples::{MORNING, served};
+use super::examples::{MORNING, editable};
 use super::{Device, accepted};
 
 const FILE: [u8; 32] = [0xfe; 32];
@@ -157,7 +157,7 @@ fn genesis_changes_and_an_import_are_frozen() {
 
 #[test]
 fn every_genesis_change_is_accepted_with_a_derived_id_only() {
-    for collection in served() {
+    for collection in editable() {
         let read = fitme_core::change::read(&record::genesis(collection)).unwrap();
         assert_eq!((read.facts.actor_seq, read.facts.time_ms, read.facts.deps.len()), (1, 0, 0));
         record::check_change(collection, record::profile_id(0), &read).unwrap();

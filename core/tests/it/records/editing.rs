@@ -32,7 +32,7 @@ fn ada_logs_one_more_set_and_nothing_else_is_written() {
 
 #[test]
 fn an_equal_value_writes_nothing() {
-    for collection in super::examples::served() {
+    for collection in super::examples::editable() {
         let mut device = with(collection, &full(collection));
         let shown = device.record(collection);
         assert_eq!(device.edit(collection, &shown), None, "{collection}");
@@ -189,6 +189,8 @@ fn a_refusal_says_where_and_what_would_be_right() {
         ),
         (Moods, json!({"at": MORNING, "valence": 3}), "valence must be a whole number from -2 to 2, not 3"),
         (Moods, json!({"at": MORNING, "valence": 0, "tags": [1]}), "tags must be an array of texts"),
+        (Moods, json!({"at": MORNING, "valence": 0, "note": "a\u{0}b"}), "note holds the character U+0000"),
+        (Moods, json!({"at": MORNING, "valence": 0, "tags": ["a\u{0}b"]}), "tags must be a text of one line"),
         (Profile, json!({"units": "metric", "zone": "UTC", "birth_date": "2023-02-29"}), "birth_date must be a date"),
         (Collection::Journal, json!({}), "not served"),
     ] {
@@ -211,7 +213,7 @@ fn trash_can_be_undone_and_twice_is_once() {
 
 #[test]
 fn an_earlier_state_comes_back_as_a_later_change() {
-    for collection in super::examples::served() {
+    for collection in super::examples::editable() {
         let mut ada = with(collection, &full(collection));
         let then = ada.record(collection);
         let first = record::history(&ada.doc)[0].hash;

@@ -11,6 +11,11 @@ pub fn served() -> impl Iterator<Item = Collection> {
     Collection::ALL.into_iter().filter(|collection| collection.is_served())
 }
 
+/// Those whose records can be changed.
+pub fn editable() -> impl Iterator<Item = Collection> {
+    served().filter(|collection| !collection.is_write_once())
+}
+
 /// A record of `collection` with every field that may stand beside the others.
 pub fn full(collection: Collection) -> Value {
     match collection {
@@ -19,6 +24,7 @@ pub fn full(collection: Collection) -> Value {
         Collection::Meals => meal(),
         Collection::Moods => mood(),
         Collection::Measurements => measurement(),
+        Collection::Grants => grant(),
         other => panic!("{other} has no records"),
     }
 }
@@ -83,4 +89,20 @@ pub fn measurement() -> Value {
         "waist": {"value": 30, "unit": "in", "si": 0.762}, "resting_hr": 55,
         "blood_pressure": {"systolic": 120, "diastolic": 78}, "water": {"value": 500, "unit": "ml", "si": 0.5}
     })
+}
+
+/// Ann lets a trainer read and write her workouts, and what is derived from them.
+pub fn grant() -> Value {
+    json!({
+        "at": MORNING, "kind": "grant", "grantee": "01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49", "grantee_name": "Tom",
+        "grantee_role": "trainer", "shown_as": "Ann", "purpose": "training", "from": MORNING, "until": MORNING + 86_400_000,
+        "feeds": [
+            {"id": "0", "collection": "workouts", "access": "write"},
+            {"id": "1", "collection": "insights", "scope": "training", "access": "read"}
+        ]
+    })
+}
+
+pub fn revocation() -> Value {
+    json!({"at": MORNING, "kind": "revocation", "revokes": "01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49"})
 }

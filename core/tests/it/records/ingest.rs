@@ -94,6 +94,64 @@ fn a_newer_device_may_write_new_choices_and_new_fields() {
     assert_eq!(mallory(Meals, |tx| tx.put(ROOT, "k".repeat(257), 1)), Err(BadContent::Unknown));
 }
 
+/// A note with U+0000 was accepted, and Postgres refused the merged record: jsonb cannot hold that character. The document
+/// was quarantined for good, with every later edit of it. Keys are shown as well: tags, ids of items, unknown fields.
+#[test]
+fn no_text_and_no_key_holds_what_the_database_cannot_store() {
+    let into_note = |tx: &mut Transaction<'_>| {
+        let (_, note) = tx.get(ROOT, "note")?.unwrap();
+        tx.splice_text(note, 0, 0, "slept\u{0}well")
+    };
+    let as_tag = |tx: &mut Transaction<'_>| {
+        let (_, tags) = tx.get(ROOT, "tags")?.unwrap();
+        tx.put(tags, "sun\u{0}", true)
+    };
+    let as_item = |tx: &mut Transaction<'_>| {
+        let (_, items) = tx.get(ROOT, "items")?.unwrap();
+        tx.put_object(items, "0000000\u{0}", ObjType::Map).map(drop)
+    };
+    let verdicts = [
+        mallory(Moods, into_note),
+        mallory(Moods, as_tag),
+        mallory(Meals, as_item),
+        mallory(Meals, put("menu", "soup\u{0}")),
+        mallory(Meals, put("me\u{0}nu", 1)),
+        mallory(Workouts, in_first_exercise("tempo", "30\u{0}1")),
+    ];
+    for verdict in verdicts {
+        let refused = verdict.unwrap_err();
+        assert_eq!(refused, BadContent::ForbiddenCharacter);
+        assert!(refused.to_string().contains("take it out"), "{refused}");
+    }
+    let line_break = |tx: &mut Transaction<'_>| {
+        let (_, note) = tx.get(ROOT, "note")?.unwrap();
+        tx.splice_text(note, 0, 0, "\u{1}\n\u{fffe}")
+    };
+    assert_eq!(mallory(Moods, line_break), Ok(()), "every other character can be stored");
+}
+
+/// A newer version may nest maps in an item, and one change may hold 10,000 operations. Looking for conflicts called itself
+/// once a level, and the path of each level was written out in full: one such record ended every device that showed it.
+#[test]
+fn a_record_nested_without_end_is_accepted_and_costs_those_who_show_it_little() {
+    const LEVELS: usize = 9_000;
+    let mut mallory = Device::new(66);
+    mallory.create(Workouts, &examples::full(Workouts));
+    let payload = forged(&mut mallory.doc, ActorId([66; 16]), 1, |tx| {
+        let (_, exercises) = tx.get(ROOT, "exercises")?.unwrap();
+        let mut object = tx.get(&exercises, "0000000a")?.unwrap().1;
+        for _ in 0..LEVELS {
+            object = tx.put_object(object, "n".repeat(100), ObjType::Map)?;
+        }
+        Ok(())
+    });
+    assert_eq!(verdict(Workouts, random_id(), &payload), Ok(()));
+    assert_eq!(record::conflicts(&mallory.doc, Workouts), []);
+    let history = record::history(&mallory.doc);
+    let shown: usize = history.iter().flat_map(|change| &change.fields).map(String::len).sum();
+    assert!(shown < 10_000, "{shown} bytes of paths");
+}
+
 #[test]
 fn containers_are_made_once_and_stay() {
     assert_eq!(mallory(Workouts, put("exercises", 1)), Err(BadContent::Container { key: "exercises" }));
@@ -194,4 +252,25 @@ fn collections_without_a_table_are_refused() {
     let mut device = Device::new(1);
     let payload = device.create(Moods, &examples::mood());
     assert_eq!(verdict(Collection::Journal, random_id(), &payload), Err(BadContent::NotServed(Collection::Journal)));
+}
+
+/// A grant that could be edited would let a person find something consented to that they never read.
+#[test]
+fn a_grant_is_written_once() {
+    let grants = Collection::Grants;
+    let written_once = Err(BadContent::WriteOnce(grants));
+    assert_eq!(mallory(grants, put("purpose", "care")), written_once);
+    assert_eq!(mallory(grants, put("trashed", true)), written_once);
+
+    let mut ann = Device::new(1);
+    let payload = ann.create(grants, &examples::grant());
+    assert_eq!(verdict(grants, random_id(), &payload), Ok(()));
+    assert_eq!(verdict(grants, record::profile_id(0), &payload), written_once, "its id is drawn, never derived");
+    assert!(ann.try_edit(grants, &serde_json::json!({"purpose": "care"})).is_err());
+
+    let born_trashed = forged(&mut Automerge::new(), ActorId([66; 16]), 1, |tx| {
+        tx.put(ROOT, "kind", "revocation")?;
+        tx.put(ROOT, "trashed", true)
+    });
+    assert!(matches!(verdict(grants, random_id(), &born_trashed), Err(BadContent::Consent(_))));
 }

@@ -79,6 +79,9 @@ fn the_keys_of_the_structs_are_the_keys_of_the_tables() {
         if collection == Collection::Workouts {
             examples.push(examples::endurance());
         }
+        if collection == Collection::Grants {
+            examples.push(examples::revocation());
+        }
         for example in examples {
             paths(&Record::from_json(collection, &example).unwrap().to_json(), "", &mut structs);
         }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Failure;
-use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known};
+use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known, Usage};
 
 /// The keys to look up.
 #[derive(Default)]
@@ -17,15 +17,19 @@ struct Keys {
     documents: BTreeSet<(Uuid, DocId)>,
     tips: BTreeSet<(FeedId, DocId, ActorId)>,
     actors: BTreeSet<ActorId>,
+    accounts: BTreeSet<Uuid>,
 }
 
 impl Keys {
     fn of(candidates: &[Candidate<'_>]) -> Self {
         let mut keys = Self::default();
-        for Candidate { device, offer } in candidates {
+        for Candidate { offer, .. } in candidates {
             let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
             keys.entries.insert((feed, offer.id));
-            keys.documents.insert((device.account, doc_id));
+            if let Some(place) = &offer.place {
+                keys.documents.insert((place.owner, doc_id));
+                keys.accounts.insert(place.owner);
+            }
             let Some(change) = &offer.change else { continue };
             keys.changes.insert((feed, doc_id, change.facts.hash));
             keys.changes.extend(change.facts.deps.iter().map(|dependency| (feed, doc_id, *dependency)));
@@ -53,6 +57,7 @@ pub(super) async fn read(
     let documents: Vec<_> = keys.documents.iter().collect();
     let tips: Vec<_> = keys.tips.iter().collect();
     let actors: Vec<_> = keys.actors.iter().collect();
+    let accounts: Vec<_> = keys.accounts.into_iter().collect();
     let rows = sqlx::query_file_as!(
         Found,
         "src/ingest/execute/known.sql",
@@ -67,6 +72,7 @@ pub(super) async fn read(
         &column(&tips, |(_, doc_id, _)| doc_id.as_bytes()) as &[&[u8]],
         &column(&tips, |(.., actor)| actor.as_bytes()) as &[&[u8]],
         &column(&actors, |actor| actor.as_bytes()) as &[&[u8]],
+        &accounts,
     )
     .fetch_all(connection)
     .await?;
@@ -77,7 +83,8 @@ pub(super) async fn read(
             2 => drop(known.changes.insert(*changes[at], (row.number(), row.entry_id()))),
             3 => drop(known.documents.insert(*documents[at], row.document())),
             4 => drop(known.tips.insert(*tips[at], row.number())),
-            _ => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+            5 => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+            _ => drop(known.usage.insert(accounts[at], row.usage())),
         }
     }
     Ok(known)
@@ -100,11 +107,16 @@ struct Found {
     heads: Option<Vec<Vec<u8>>>,
     device: Option<Uuid>,
     feed: Option<i64>,
+    documents: Option<i64>,
 }
 
 impl Found {
     fn number(&self) -> u64 {
         self.number.unwrap_or_default().cast_unsigned()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { documents: self.documents.unwrap_or_default().cast_unsigned(), bytes: self.number() }
     }
 
     fn entry_id(&self) -> EntryId {

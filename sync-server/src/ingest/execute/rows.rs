@@ -85,6 +85,7 @@ pub(super) async fn write(
     let documents = Documents::of(plan);
     let actors: Vec<_> = plan.actors.iter().collect();
     let feeds: Vec<_> = plan.feeds.iter().collect();
+    let usage: Vec<_> = plan.usage.iter().collect();
     let written = sqlx::query_file!(
         "src/ingest/execute/append.sql",
         &entries.feeds,
@@ -115,12 +116,21 @@ pub(super) async fn write(
         &feeds.iter().map(|(feed, _)| feed.0.cast_signed()).collect::<Vec<_>>(),
         &feeds.iter().map(|(_, state)| state.head.cast_signed()).collect::<Vec<_>>(),
         &feeds.iter().map(|(_, state)| state.digest.to_bytes()).collect::<Vec<_>>() as &[[u8; 16]],
+        &usage.iter().map(|(account, _)| **account).collect::<Vec<_>>(),
+        &usage.iter().map(|(_, adds)| adds.documents.cast_signed()).collect::<Vec<_>>(),
+        &usage.iter().map(|(_, adds)| adds.bytes.cast_signed()).collect::<Vec<_>>(),
     )
     .fetch_one(connection)
     .await?;
-    let counts = [written.appended, written.placed, written.bound, written.queued, written.moved];
-    let planned = [plan.entries.len(), plan.documents.len(), plan.actors.len(), plan.feeds.len(), plan.feeds.len()];
-    if counts.iter().zip(planned).all(|(count, planned)| usize::try_from(*count) == Ok(planned)) {
+    let counts = [
+        (written.appended, plan.entries.len()),
+        (written.placed, plan.documents.len()),
+        (written.bound, plan.actors.len()),
+        (written.queued, plan.feeds.len()),
+        (written.moved, plan.feeds.len()),
+        (written.counted, plan.usage.len()),
+    ];
+    if counts.iter().all(|(count, planned)| usize::try_from(*count) == Ok(*planned)) {
         return Ok(());
     }
     Err(Failure::Contended(

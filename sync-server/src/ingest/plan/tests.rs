@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fitme_core::change::ChangeFacts;
+use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::check::FeedPlace;
 
 const ACCOUNT: Uuid = Uuid::from_u128(1);
 const OTHER_ACCOUNT: Uuid = Uuid::from_u128(2);
@@ -15,6 +17,7 @@ const TABLET: Device = Device { device: Uuid::from_u128(12), account: ACCOUNT };
 const STRANGER: Device = Device { device: Uuid::from_u128(13), account: OTHER_ACCOUNT };
 const MOODS: FeedId = FeedId(100);
 const MEALS: FeedId = FeedId(101);
+const GRANTS: FeedId = FeedId(102);
 
 fn hash(n: u8) -> ChangeHash {
     ChangeHash([n; 32])
@@ -31,7 +34,8 @@ fn offer(feed: FeedId, doc: u8, n: u8, (by, actor_seq): (u8, u64), deps: &[u8], 
     let deps = deps.iter().map(|n| hash(*n)).collect();
     let facts = ChangeFacts { hash: hash(n), actor: actor(by), actor_seq, deps, time_ms: 0, operations: 1 };
     let change = Some(Change { facts, shared_actor: by == 0 });
-    Offer { feed, id: entry.id(), entry, change, standing: Standing::Open }
+    let place = Some(FeedPlace { owner: ACCOUNT, collection: Collection::Moods, scope: String::new(), grants: GRANTS });
+    Offer { feed, id: entry.id(), entry, place, change, consent: None, standing: Standing::Open }
 }
 
 fn mood(n: u8, writer: (u8, u64), deps: &[u8]) -> Offer {
@@ -71,6 +75,10 @@ impl Tables {
             tables.feeds.iter().filter(|(feed, _)| plan.feeds.contains_key(feed)).collect::<Vec<_>>()
         );
         tables.documents.extend(plan.documents.clone());
+        for (account, adds) in &plan.usage {
+            let held = tables.usage.entry(*account).or_default();
+            *held = held.plus(*adds);
+        }
         tables.actors.extend(plan.actors.iter().map(|(actor, tip)| (*actor, tip.device)));
     }
 
@@ -130,6 +138,25 @@ fn a_document_has_a_bounded_size() {
     let part = |n, seq, deps: &[u8], bytes| offer(MOODS, 1, n, (1, seq), deps, bytes);
     let offers = [part(1, 1, &[], half), part(2, 2, &[1], half + 1), part(3, 2, &[1], half), part(4, 3, &[3], 1)];
     assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "document_full", "accepted", "document_full"]);
+}
+
+#[test]
+fn an_account_has_a_bounded_size() {
+    let mut tables = Tables::new();
+    tables.0.usage.insert(ACCOUNT, Usage { documents: 7, bytes: limits::ACCOUNT_BYTES - 20 });
+    let offers = [mood(1, (1, 1), &[]), mood(2, (1, 2), &[1]), mood(3, (1, 3), &[2])];
+    assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "accepted", "account_full"]);
+    assert_eq!(push(&mut tables, PHONE, &offers[..1]), ["duplicate"]);
+    assert_eq!(tables.0.usage[&ACCOUNT], Usage { documents: 8, bytes: limits::ACCOUNT_BYTES });
+}
+
+#[test]
+fn an_account_has_a_bounded_number_of_records_and_those_can_be_edited() {
+    let mut tables = Tables::new();
+    tables.0.usage.insert(ACCOUNT, Usage { documents: limits::ACCOUNT_DOCUMENTS - 1, bytes: 0 });
+    let offers = [mood(1, (1, 1), &[]), offer(MOODS, 2, 2, (1, 1), &[], 10), mood(3, (1, 2), &[1])];
+    assert_eq!(push(&mut tables, PHONE, &offers), ["accepted", "too_many_records", "accepted"]);
+    assert_eq!(tables.0.usage[&ACCOUNT], Usage { documents: limits::ACCOUNT_DOCUMENTS, bytes: 20 });
 }
 
 #[test]

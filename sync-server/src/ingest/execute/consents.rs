@@ -1,0 +1,203 @@
+//! What a group needs of the grants, and what it changes about them. Most groups need and change nothing; then nothing is
+//! asked of the database.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use fitme_core::id::{DocId, FeedId};
+use fitme_core::policy::Permit;
+use fitme_core::record::{Consent, Given};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Failure;
+use crate::grants;
+use crate::ingest::check::Offer;
+use crate::ingest::plan::{Candidate, KnownGrants, NewConsent};
+
+/// The numbers of the feeds that a group's grants are about, by (account, collection, scope). They never change.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<(Uuid, String, String), FeedId>);
+
+impl Places {
+    /// The feeds that the offer's grant names.
+    pub fn of(&self, offer: &Offer) -> Vec<FeedId> {
+        match (&offer.place, &offer.consent) {
+            (Some(place), Some(Consent::Given(given))) => {
+                given.permits.iter().filter_map(|permit| self.feed(place.owner, permit)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn feed(&self, account: Uuid, permit: &Permit) -> Option<FeedId> {
+        self.0.get(&(account, permit.collection.name().to_owned(), permit.scope.clone())).copied()
+    }
+}
+
+/// Before any lock: which feeds the group's grants name.
+pub(super) async fn places(connection: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<Places, sqlx::Error> {
+    let granting = candidates.iter().filter(|one| matches!(one.offer.consent, Some(Consent::Given(_))));
+    let accounts: BTreeSet<_> = granting.map(|one| one.device.account).collect();
+    if accounts.is_empty() {
+        return Ok(Places::default());
+    }
+    let accounts: Vec<_> = accounts.into_iter().collect();
+    let rows = sqlx::query!("SELECT feed, account, collection, scope FROM feeds WHERE account = ANY ($1)", &accounts)
+        .fetch_all(connection)
+        .await?;
+    let place =
+        rows.into_iter().map(|row| ((row.account, row.collection, row.scope), FeedId(row.feed.cast_unsigned())));
+    Ok(Places(place.collect()))
+}
+
+/// Under the locks: what owners permit those who write to their feeds, and what new grants depend on.
+pub(super) async fn read(connection: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<KnownGrants, Failure> {
+    let mut known = KnownGrants::default();
+    let others: BTreeSet<_> = candidates
+        .iter()
+        .filter_map(|one| Some((one.offer.place.as_ref()?.owner, one.device.account)))
+        .filter(|(owner, who)| owner != who)
+        .collect();
+    if !others.is_empty() {
+        let others: Vec<_> = others.into_iter().collect();
+        (known.now_ms, known.permits) = grants::permits(connection, &others).await?;
+    }
+    let consents: Vec<_> = candidates
+        .iter()
+        .filter_map(|one| Some((one.device.account, one.offer.entry.doc_id, one.offer.consent.as_ref()?)))
+        .collect();
+    if !consents.is_empty() {
+        let accounts: BTreeSet<_> = consents.iter().map(|(account, ..)| *account).collect();
+        let accounts: Vec<_> = accounts.into_iter().collect();
+        known.relations = relations(connection, &consents).await?;
+        known.feeds = granted_feeds(connection, &accounts).await?;
+        known.revoked = revoked(connection, &consents).await?;
+    }
+    Ok(known)
+}
+
+type Found<'a> = (Uuid, DocId, &'a Consent);
+
+async fn relations(
+    connection: &mut PgConnection,
+    consents: &[Found<'_>],
+) -> Result<HashSet<(Uuid, Uuid)>, sqlx::Error> {
+    let (accounts, grantees): (Vec<_>, Vec<_>) = consents
+        .iter()
+        .filter_map(|(account, _, consent)| match consent {
+            Consent::Given(given) => Some((*account, Uuid::from_bytes(given.grantee))),
+            Consent::Revoked(_) => None,
+        })
+        .unzip();
+    let rows = sqlx::query!(
+        "SELECT account, grantee FROM relations JOIN UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
+             USING (account, grantee)",
+        &accounts,
+        &grantees
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account, row.grantee)).collect())
+}
+
+async fn granted_feeds(connection: &mut PgConnection, accounts: &[Uuid]) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT account, count(*) AS "feeds!" FROM grants_now WHERE account = ANY ($1) GROUP BY account"#,
+        accounts
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account, row.feeds.cast_unsigned())).collect())
+}
+
+async fn revoked(connection: &mut PgConnection, consents: &[Found<'_>]) -> Result<HashSet<(Uuid, DocId)>, sqlx::Error> {
+    let accounts: Vec<_> = consents.iter().map(|(account, ..)| *account).collect();
+    let grants: Vec<_> = consents.iter().map(|(_, grant, _)| grant.as_bytes()).collect();
+    let rows = sqlx::query!(
+        "SELECT account, grant_id FROM revocations
+             JOIN UNNEST($1::uuid[], $2::bytea[]) AS asked (account, grant_id) USING (account, grant_id)",
+        &accounts,
+        &grants as &[&[u8]]
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.account, DocId::from_slice(&row.grant_id)?))).collect())
+}
+
+/// Writes what follows from the group's grants and revocations; returns whose permissions it changed.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    consents: &[NewConsent],
+    places: &Places,
+) -> Result<BTreeSet<Uuid>, Failure> {
+    let mut regranted = BTreeSet::new();
+    for NewConsent { account, grant, given } in consents {
+        match given {
+            Some(given) => {
+                insert(connection, *account, *grant, given, places).await?;
+                regranted.insert(Uuid::from_bytes(given.grantee));
+            }
+            None => regranted.extend(revoke(connection, *account, *grant).await?),
+        }
+    }
+    if !regranted.is_empty() {
+        // In order, so that two groups which touch the same grantees wait in line and not in a circle.
+        let grantees: Vec<_> = regranted.iter().copied().collect();
+        sqlx::query!(
+            "INSERT INTO grantees (grantee) SELECT * FROM UNNEST($1::uuid[])
+             ON CONFLICT (grantee) DO UPDATE SET version = grantees.version + 1, changed_at = clock_timestamp()",
+            &grantees
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(regranted)
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    account: Uuid,
+    grant: DocId,
+    given: &Given,
+    places: &Places,
+) -> Result<(), Failure> {
+    let granted = given.permits.iter().filter_map(|permit| Some((places.feed(account, permit)?, permit)));
+    let (feeds, access): (Vec<_>, Vec<_>) =
+        granted.map(|(feed, permit)| (feed.0.cast_signed(), permit.access.name().to_owned())).unzip();
+    let window = given.permits.first();
+    sqlx::query!(
+        "INSERT INTO grants_now (account, grant_id, grantee, purpose, shown_as, from_ms, until_ms, feed, access)
+         SELECT $1, $2, $3, $4, $5, $6, $7, feed, max(access)
+         FROM UNNEST($8::bigint[], $9::text[]) AS new (feed, access) GROUP BY feed",
+        account,
+        grant.as_bytes(),
+        Uuid::from_bytes(given.grantee),
+        given.purpose.name(),
+        given.shown_as,
+        window.and_then(|permit| permit.from_ms),
+        window.and_then(|permit| permit.until_ms),
+        &feeds,
+        &access
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn revoke(connection: &mut PgConnection, account: Uuid, grant: DocId) -> Result<Vec<Uuid>, Failure> {
+    sqlx::query!(
+        "INSERT INTO revocations (account, grant_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        account,
+        grant.as_bytes()
+    )
+    .execute(&mut *connection)
+    .await?;
+    let grantees = sqlx::query_scalar!(
+        "DELETE FROM grants_now WHERE account = $1 AND grant_id = $2 RETURNING grantee",
+        account,
+        grant.as_bytes()
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(grantees)
+}

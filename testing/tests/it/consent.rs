@@ -1,0 +1,145 @@
+//! Tom, a trainer, sees what Ann shares with him, on his own device and as it happens, and nothing any more once she
+//! ended it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Child;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use fitme_testing::{Device, Postgres, ServerProcess};
+
+/// Planted in what Ann logs, to be searched for in Tom's files.
+const MARKER: &str = "zebra-crossing-4711";
+/// Nothing here takes longer unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tom's invitation, accepted by Ann.
+fn introduced(server: &str, purpose: &str) -> (Device, Device) {
+    let (ann, tom) = (Device::new("Ann's phone"), Device::new("Tom's laptop"));
+    ann.sign_up(server, "ann@example.org");
+    tom.done(&["signup", "--server", server, "--email", "tom@example.org", "--device", "laptop", "--role", "trainer"]);
+    let invited = tom.done(&["invite", "--name", "Tom", "--for", purpose]);
+    let code = invited.split_whitespace().last().unwrap();
+    let accepted = ann.done(&["accept", code, "--yes", "--as", "Ann"]);
+    assert!(accepted.contains("Tom (tom@example.org), trainer, asks for"), "{accepted}");
+    (ann, tom)
+}
+
+/// The lines of a device that watches.
+fn watched(child: &mut Child) -> Receiver<String> {
+    let (tell, lines) = channel();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    lines
+}
+
+fn wait_for(lines: &Receiver<String>, wanted: &str) {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("waited for “{wanted}”"));
+        if line.contains(wanted) {
+            return;
+        }
+    }
+}
+
+/// Whether any file below `folder` holds the text.
+fn holds(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().map(Result::unwrap).any(|entry| {
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[test]
+fn a_trainer_sees_what_is_shared_and_nothing_else() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(server.url(), "training");
+    ann.done(&["log", "workout", "--title", "Leg day", "--set", "Squat 5x100kg"]);
+    ann.done(&["log", "mood", "--valence", "-1", "--note", MARKER]);
+    ann.sync();
+    tom.sync();
+    let clients = tom.done(&["clients"]);
+    assert!(clients.contains("Ann") && clients.contains("workouts"), "{clients}");
+    let workouts = tom.json(&["list", "workouts", "--of", "Ann", "--json"]);
+    assert_eq!(workouts["records"][0]["record"]["title"], "Leg day");
+    assert_eq!(tom.done(&["list", "workouts"]), "no workouts here\n", "her records are not among his own");
+    assert_eq!(tom.done(&["list", "moods", "--of", "Ann"]), "no moods here\n");
+    assert!(!holds(tom.home(), MARKER), "what was not shared is not on his disk");
+    let stranger = tom.run(&["list", "workouts", "--of", "Berta"]);
+    assert_eq!(stranger.code, 1);
+    assert!(stranger.stderr.contains("nobody called \"Berta\" shares anything with you"), "{}", stranger.stderr);
+}
+
+/// Two nodes: Tom watches at one, Ann revokes at the other.
+#[test]
+fn what_is_revoked_leaves_the_watching_trainer_at_once_and_to_the_last_byte() {
+    let database = Postgres::shared().database();
+    let (here, there) = (ServerProcess::on(&database.url), ServerProcess::on(&database.url));
+    let (ann, tom) = introduced(here.url(), "training");
+    ann.log_in(there.url(), "ann@example.org");
+    let mut watching = tom.spawn(&["sync", "--watch"]);
+    let lines = watched(&mut watching);
+    wait_for(&lines, "everything is on both sides");
+
+    ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
+    ann.sync();
+    wait_for(&lines, "Ann: 1 record");
+    assert!(holds(tom.home(), MARKER));
+
+    ann.done(&["revoke", "Tom"]);
+    ann.sync();
+    wait_for(&lines, "Ann no longer shares");
+    let until = std::time::Instant::now() + PATIENCE;
+    while tom.done(&["clients"]).contains("Ann") {
+        assert!(std::time::Instant::now() < until, "Ann is still among Tom's clients");
+    }
+    assert!(!holds(tom.home(), MARKER), "what was revoked is gone from his disk");
+    assert!(ann.done(&["grants", "--all"]).contains("revoked"));
+    assert_eq!(ann.done(&["grants"]), "nothing is shared with anybody\n");
+
+    ann.done(&["log", "workout", "--title", "Afterwards", "--set", "Squat 5x100kg"]);
+    ann.sync();
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    tom.sync();
+    let none = tom.run(&["list", "workouts", "--of", "Ann"]);
+    assert_eq!(none.code, 1, "{}", none.stdout);
+}
+
+/// Tom was offline when it ended.
+#[test]
+fn what_is_revoked_meanwhile_goes_with_the_next_sync() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(server.url(), "training");
+    ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
+    ann.sync();
+    tom.done(&["sync"]);
+    assert!(holds(tom.home(), MARKER));
+    ann.done(&["revoke", "Tom"]);
+    ann.sync();
+    tom.done(&["sync"]);
+    assert!(!holds(tom.home(), MARKER));
+    assert!(tom.done(&["clients"]).contains("nobody shares anything with you"));
+}
+
+#[test]
+fn an_invitation_is_for_one_person_and_for_what_the_role_may_ask() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(server.url(), "training");
+    let berta = Device::new("Berta's phone");
+    berta.sign_up(server.url(), "berta@example.org");
+    let code = tom.done(&["invite", "--name", "Tom"]);
+    let code = code.split_whitespace().last().unwrap().to_owned();
+    let unread = berta.run(&["accept", &code, "--as", "Berta"]);
+    assert!(unread.stderr.contains("say --yes to share it"), "{}", unread.stderr);
+    berta.done(&["accept", &code.to_lowercase(), "--yes", "--as", "Berta"]);
+    for (who, why) in [(&ann, "accepted by somebody else"), (&tom, "your own")] {
+        let refused = who.run(&["accept", &code, "--yes", "--as", "Me"]);
+        assert!(refused.code == 1 && refused.stderr.contains(why), "{}", refused.stderr);
+    }
+    let journal = tom.run(&["invite", "--name", "Tom", "--ask", "journal"]);
+    assert!(journal.stderr.contains("A trainer may not ask to read journal"), "{}", journal.stderr);
+    let member = ann.run(&["invite", "--name", "Ann"]);
+    assert!(member.stderr.contains("A member may not ask"), "{}", member.stderr);
+}
