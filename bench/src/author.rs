@@ -44,9 +44,19 @@ impl Author {
         self.entry(doc_id, at_ms, payload)
     }
 
+    /// Under which actor it writes.
+    pub fn actor(&self) -> ActorId {
+        self.actor
+    }
+
     fn log(&mut self, collection: &str, fields: &Value, at_ms: i64) -> Entry {
-        let author = record::Author { actor: self.actor, time_ms: at_ms };
         let collection = Collection::named(collection).expect("a diary keeps to the collections there are");
+        self.record(collection, fields, at_ms)
+    }
+
+    /// Makes a record.
+    pub fn record(&mut self, collection: Collection, fields: &Value, at_ms: i64) -> Entry {
+        let author = record::Author { actor: self.actor, time_ms: at_ms };
         let made = record::create(collection, fields, &author, &mut self.rng);
         let (doc, payload) = made.expect("a diary holds valid records");
         let doc_id = DocId::random(at_ms, &mut self.rng);

@@ -21,6 +21,7 @@ mod raw_device;
 mod reconnect;
 mod report;
 mod samod;
+mod sharing;
 mod wire;
 mod world;
 
@@ -36,7 +37,7 @@ struct Row {
     run: fn(&World) -> Result<Report>,
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     Row { name: "local-write", run: local_write::run },
     Row { name: "backlog", run: backlog::run },
     Row { name: "ingest", run: ingest::run },
@@ -45,6 +46,7 @@ const ROWS: [Row; 9] = [
     Row { name: "merge", run: merge::run },
     Row { name: "idle", run: idle::run },
     Row { name: "reconnect", run: reconnect::run },
+    Row { name: "sharing", run: sharing::run },
     Row { name: "samod", run: samod::run },
 ];
 

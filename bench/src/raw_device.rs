@@ -28,7 +28,11 @@ impl RawDevice {
         let socket = server.dial(&access_token(&server, &identity.tokens).await?).await?;
         let mut device = Self { socket };
         device.send(wire::encode(&Frame::Hello(hello(adoption, actors)))?).await?;
-        let more = match device.next().await? {
+        let mut first = device.next().await?;
+        while matches!(first, Frame::FeedGranted(_)) {
+            first = device.next().await?;
+        }
+        let more = match first {
             Frame::Welcome(welcome) if welcome.want == Want::Nothing => welcome.more,
             other => bail!("a new device was welcomed with {other:?}"),
         };
@@ -56,6 +60,12 @@ impl RawDevice {
     /// Waits for entries of this feed that others wrote.
     pub async fn entries(&mut self) -> Result<()> {
         while !matches!(self.next().await?, Frame::Entries(_)) {}
+        Ok(())
+    }
+
+    /// Waits until it is told that somebody no longer shares something.
+    pub async fn revoked(&mut self) -> Result<()> {
+        while !matches!(self.next().await?, Frame::FeedRevoked(_)) {}
         Ok(())
     }
 

@@ -103,8 +103,13 @@ enum Command {
     /// List who shares something with you
     Clients,
     /// Log a workout, a meal, a mood, a measurement or your profile
-    #[command(subcommand)]
-    Log(log::Log),
+    Log {
+        #[command(subcommand)]
+        log: log::Log,
+        /// For somebody who lets you write there, as `fitme clients` lists them
+        #[arg(long, value_name = "CLIENT", global = true)]
+        r#for: Option<String>,
+    },
     /// Change fields of a record
     Edit {
         /// Which record; profile is the profile
@@ -112,6 +117,9 @@ enum Command {
         /// The fields that change, as JSON, a file of it or - for standard input; null removes a field
         #[arg(long, value_name = "PATCH")]
         json: String,
+        /// Of somebody who lets you write there, as `fitme clients` lists them
+        #[arg(long, value_name = "CLIENT")]
+        of: Option<String>,
     },
     /// Move records to the trash
     Trash {
@@ -260,8 +268,14 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Grants { all } => consent::grants(all, store, out),
         Command::Revoke { whom } => consent::revoke(&whom, store, out),
         Command::Clients => consent::clients(store, out),
-        Command::Log(log) => log::run(log, store, out),
-        Command::Edit { id, json } => edit::edit(store, &id, &json, out),
+        Command::Log { log, r#for } => {
+            let whose = r#for.map(|whom| consent::client(store, &whom)).transpose()?;
+            log::run(log, whose.as_ref(), store, out)
+        }
+        Command::Edit { id, json, of } => {
+            let whose = of.map(|whom| consent::client(store, &whom)).transpose()?;
+            edit::edit(store, whose.as_ref(), &id, &json, out)
+        }
         Command::Trash { ids } => edit::trash(store, &ids, out),
         Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
         Command::List(wanted) => {

@@ -99,7 +99,8 @@ impl Exchange {
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.
-                DeviceEffect::Send(_) | DeviceEffect::Revoked(_) => {}
+                DeviceEffect::Send(_) => {}
+                DeviceEffect::Revoked(ended) => report.ended.push(ended),
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fitme_core::limits;
 use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
-use fitme_core::store::{Applied, Other, Store, Tokens};
+use fitme_core::store::{Applied, Ended, Store, Tokens};
 use fitme_core::wire::{self, Frame, Goodbye, Reason, Token};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -46,6 +46,8 @@ pub struct Report {
     pub changed_records: usize,
     /// Writes the server refused.
     pub refused: usize,
+    /// What others no longer share; it was removed from this device.
+    pub ended: Vec<Ended>,
     /// Message bytes sent.
     pub bytes_out: u64,
     /// Message bytes received.
@@ -66,7 +68,7 @@ pub enum News {
     /// Records changed.
     Applied(Applied),
     /// Somebody no longer shares something; it was removed from this device.
-    Revoked(Other),
+    Revoked(Ended),
     /// The server refused so many writes.
     Refused(usize),
     /// No connection; the next attempt follows after so long.
@@ -91,7 +93,7 @@ pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
         }
     }
     connection.close().await;
-    Ok(Report { took: started.elapsed(), ..connection.report })
+    Ok(Report { took: started.elapsed(), ..std::mem::take(&mut connection.report) })
 }
 
 /// Stays in sync until the error that no retry mends: reconnects with growing, jittered pauses, and pushes what `written`
@@ -237,7 +239,10 @@ impl Connection {
                 self.report.refused += entries;
                 self.tell(News::Refused(entries));
             }
-            DeviceEffect::Revoked(other) => self.tell(News::Revoked(other)),
+            DeviceEffect::Revoked(ended) => {
+                self.report.ended.push(ended.clone());
+                self.tell(News::Revoked(ended));
+            }
             DeviceEffect::Synced => {
                 self.synced = true;
                 self.tell(News::Synced);

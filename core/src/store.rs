@@ -18,10 +18,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::collection::Collection;
 use crate::id::{ActorId, DocId};
 use crate::merge::MergeError;
+use crate::policy::Denied;
 use crate::record::Invalid;
 
 mod account;
 mod documents;
+mod for_others;
 mod others;
 mod outbox;
 mod pull;
@@ -30,7 +32,7 @@ mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
-pub use others::Other;
+pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
@@ -44,11 +46,12 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
+    include_str!("../../migrations/sqlite/0005_written_for.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -102,6 +105,9 @@ pub enum WriteError {
     /// Its content breaks a rule.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// It is somebody else's, and they do not let this account write there.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// There is no such record here.
     #[error("there is no record {0} on this device")]
     NotFound(DocId),

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use fitme_core::id::DocId;
-use fitme_core::store::{Command, Store};
+use fitme_core::store::{Command, Other, Store};
 
+use super::consent::ConsentError;
 use super::describe;
 use super::out::{FAINT, GOOD, Out};
 use super::{Refusal, input, pick, when};
@@ -38,10 +39,21 @@ impl Verb {
 ///
 /// # Errors
 /// [`Refusal`] where there is no such record, the patch breaks a rule or the store refuses.
-pub fn edit(store: &mut Store, id: &str, patch: &str, out: &mut Out) -> Result<(), Refusal> {
-    let doc_id = pick::record(store, id)?;
+pub fn edit(store: &mut Store, whose: Option<&Other>, id: &str, patch: &str, out: &mut Out) -> Result<(), Refusal> {
+    let doc_id = picked(store, whose, id)?;
     let patch = input::object(patch)?.into();
-    write(store, &Command::Edit { doc_id, patch }, Verb::Edited, out)
+    write(store, whose, &Command::Edit { doc_id, patch }, Verb::Edited, out)
+}
+
+/// The record that `id` names, of this home or of what somebody shares.
+fn picked(store: &mut Store, whose: Option<&Other>, id: &str) -> Result<DocId, Refusal> {
+    match whose {
+        None => Ok(pick::record(store, id)?),
+        Some(other) => match store.of(other.account)? {
+            Some(shared) => Ok(pick::record(shared, id)?),
+            None => Err(ConsentError::NoClient(other.name.clone()).into()),
+        },
+    }
 }
 
 /// Moves records to the trash.
@@ -51,7 +63,7 @@ pub fn edit(store: &mut Store, id: &str, patch: &str, out: &mut Out) -> Result<(
 pub fn trash(store: &mut Store, ids: &[String], out: &mut Out) -> Result<(), Refusal> {
     for id in ids {
         let doc_id = pick::record(store, id)?;
-        write(store, &Command::Trash { doc_id }, Verb::Trashed, out)?;
+        write(store, None, &Command::Trash { doc_id }, Verb::Trashed, out)?;
     }
     Ok(())
 }
@@ -66,16 +78,31 @@ pub fn restore(store: &mut Store, id: &str, to: Option<&str>, out: &mut Out) -> 
         None => Command::Restore { doc_id },
         Some(to) => Command::RestoreTo { doc_id, state: pick::state(store, doc_id, to)?.to_string() },
     };
-    write(store, &command, Verb::Restored, out)
+    write(store, None, &command, Verb::Restored, out)
 }
 
 /// Carries out a command and says what became of it: `logged mood 7f3a21bc  Sun 22 Nov 07:10  good`.
 ///
 /// # Errors
 /// [`Refusal`] as the store gives it.
-pub fn write(store: &mut Store, command: &Command, verb: Verb, out: &mut Out) -> Result<(), Refusal> {
-    let written = store.write(command, now_ms(), &mut rand::rng())?;
-    let line = line(store, written.doc_id, out)?;
+pub fn write(
+    store: &mut Store,
+    whose: Option<&Other>,
+    command: &Command,
+    verb: Verb,
+    out: &mut Out,
+) -> Result<(), Refusal> {
+    let written = match whose {
+        None => store.write(command, now_ms(), &mut rand::rng())?,
+        Some(other) => store.write_for(other.account, command, now_ms(), &mut rand::rng())?,
+    };
+    let line = match whose {
+        None => line(store, written.doc_id, out)?,
+        Some(other) => {
+            let shared = store.of(other.account)?.map(|shared| line(shared, written.doc_id, out)).transpose()?;
+            format!("{}  for {}", shared.unwrap_or_default(), other.name)
+        }
+    };
     match written.changed {
         true => writeln!(out, "{} {line}", out.paint(GOOD, verb.done()))?,
         false => writeln!(out, "nothing to change in {line}")?,

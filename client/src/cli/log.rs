@@ -3,7 +3,7 @@
 mod flags;
 
 use fitme_core::collection::Collection;
-use fitme_core::store::{Command, Store};
+use fitme_core::store::{Command, Other, Store};
 use serde_json::{Map, Value};
 
 use super::edit::{Verb, write};
@@ -78,7 +78,7 @@ impl Fields {
 ///
 /// # Errors
 /// [`Refusal`] where its content breaks a rule or the store refuses.
-pub fn run(log: Log, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+pub fn run(log: Log, whose: Option<&Other>, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let (collection, fields) = match log {
         Log::Workout(flags) => (Collection::Workouts, flags.into_fields()?),
         Log::Meal(flags) => (Collection::Meals, flags.into_fields()?),
@@ -87,5 +87,5 @@ pub fn run(log: Log, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
         Log::Profile(flags) => (Collection::Profile, flags.into_fields()?),
     };
     let command = Command::Create { collection: collection.name().to_owned(), fields: fields.0.into() };
-    write(store, &command, Verb::Logged, out)
+    write(store, whose, &command, Verb::Logged, out)
 }

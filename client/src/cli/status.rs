@@ -104,20 +104,25 @@ fn clock(offset_ms: i64) -> String {
 ///
 /// # Errors
 /// [`Refusal`] as the store gives it.
-pub fn rejected(as_json: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
-    let rejected = store.rejected()?;
+pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let own = store.rejected()?.into_iter().map(|write| (None, write));
+    let rejected: Vec<_> =
+        own.chain(store.rejected_of_others()?.into_iter().map(|(of, write)| (Some(of), write))).collect();
     if as_json {
-        return json::document(&json!({ "rejected": rejected.iter().map(rejection).collect::<Vec<_>>() }), out);
+        return json::document(
+            &json!({ "rejected": rejected.iter().map(|(of, write)| rejection(of.as_deref(), write)).collect::<Vec<_>>() }),
+            out,
+        );
     }
     if rejected.is_empty() {
         writeln!(out, "the server refused nothing")?;
         return Ok(());
     }
     let mut table = out.table(&["id", "of", "when", "why"]);
-    for write in &rejected {
+    for (of, write) in &rejected {
         table.add_row(vec![
             out::faint(pick::short(write.doc_id)),
-            Cell::new(&write.collection),
+            Cell::new(of.as_ref().map_or(write.collection.clone(), |of| format!("{} of {of}", write.collection))),
             Cell::new(when::show(write.rejected_at, None)),
             Cell::new(format!("{} ({})", write.message, write.code)),
         ]);
@@ -128,8 +133,9 @@ pub fn rejected(as_json: bool, store: &Store, out: &mut Out) -> Result<(), Refus
     Ok(())
 }
 
-fn rejection(write: &RejectedWrite) -> Value {
+fn rejection(of: Option<&str>, write: &RejectedWrite) -> Value {
     json!({
+        "person": of,
         "id": write.doc_id.to_string(),
         "collection": write.collection,
         "code": write.code,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use fitme_core::store::Store;
+use fitme_core::store::{Ended, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
@@ -67,11 +67,22 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
     let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
     writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
+    for gone in &report.ended {
+        writeln!(out, "{}", out.paint(WAITING, ended(gone)))?;
+    }
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
         writeln!(out, "{}", out.paint(WAITING, refused))?;
     }
     Ok(())
+}
+
+fn ended(Ended { name, collection, unsent }: &Ended) -> String {
+    let lost = match unsent {
+        0 => String::new(),
+        unsent => format!(", and with it {} of yours that were not sent", changes(*unsent)),
+    };
+    format!("{name} no longer shares {collection}: it was removed here{lost}")
 }
 
 fn changes(count: u64) -> String {
@@ -91,7 +102,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     let (news, mut heard) = mpsc::channel(NEWS_WAITING);
     let (tell, mut written) = mpsc::channel(1);
     // Two readers of one home: the one that syncs is busy with it.
-    let reader = home.store(WRITER, &mut rand::rng())?;
+    let mut reader = home.store(WRITER, &mut rand::rng())?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut seen = reader.others_version()?;
     let mut told = None;
@@ -140,9 +151,8 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Offline { reason, .. } => {
             writeln!(out, "{now}  {}", out.paint(WAITING, format!("offline: {reason}; trying again until it works")))?;
         }
-        News::Revoked(other) => {
-            let ended = format!("{} no longer shares what they did: it was removed here", other.name);
-            writeln!(out, "{now}  {}", out.paint(WAITING, ended))?;
+        News::Revoked(gone) => {
+            writeln!(out, "{now}  {}", out.paint(WAITING, ended(gone)))?;
         }
         News::Applied(applied) => {
             for (owner, documents) in &applied.of_others {

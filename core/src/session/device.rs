@@ -7,7 +7,8 @@ use rand::RngCore;
 use super::{RETRY_AFTER_HELLO, summary};
 use crate::id::FeedId;
 use crate::limits;
-use crate::store::{Applied, FeedRow, Other, PullError, Store, StoreError};
+use crate::policy::AccountId;
+use crate::store::{Applied, Batch, Ended, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
@@ -51,7 +52,7 @@ pub enum DeviceEffect {
     /// Tell observers: records changed.
     Applied(Applied),
     /// Tell the person: somebody no longer shares something; it was removed from this device.
-    Revoked(Other),
+    Revoked(Ended),
     /// Tell the person: so many writes were refused.
     Refused(usize),
     /// Everything written here is on the server, and everything the server had is here.
@@ -73,6 +74,8 @@ enum Phase {
 #[derive(Debug)]
 struct InFlight {
     batch: u64,
+    /// Into whose feeds; `None` for own ones.
+    owner: Option<AccountId>,
     /// Numbers in the store.
     entries: Vec<i64>,
     /// Their feeds.
@@ -93,6 +96,8 @@ pub struct DeviceSession {
     in_flight: VecDeque<InFlight>,
     /// Store number up to which entries were pushed in this session.
     pushed: i64,
+    /// The same for the stores of others.
+    pushed_for: BTreeMap<AccountId, i64>,
     /// Highest accepted number by feed that the cursor has not passed.
     owed: BTreeMap<FeedId, u64>,
     unconfirmed: u64,
@@ -110,6 +115,7 @@ impl DeviceSession {
             next_batch: 1,
             in_flight: VecDeque::new(),
             pushed: 0,
+            pushed_for: BTreeMap::new(),
             owed: BTreeMap::new(),
             unconfirmed: 0,
             reported_synced: false,
@@ -184,8 +190,8 @@ impl DeviceSession {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
             Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
             Frame::FeedRevoked(feed) => {
-                if let Some(other) = store.revoke(feed)? {
-                    effects.push(DeviceEffect::Revoked(other));
+                if let Some(ended) = store.revoke(feed)? {
+                    effects.push(DeviceEffect::Revoked(ended));
                 }
                 Ok(())
             }
@@ -247,7 +253,10 @@ impl DeviceSession {
         if pushed.batch != batch || pushed.entries.len() != receipts.len() {
             return Err(SessionError::OutOfTurn("receipts for another push"));
         }
-        let refused = store.take_receipts(&pushed.entries, receipts, now_ms)?;
+        let refused = match pushed.owner {
+            None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
+            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms)?,
+        };
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));
         }
@@ -294,7 +303,7 @@ impl DeviceSession {
         Ok(())
     }
 
-    fn push(&mut self, store: &Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+    fn push(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         if self.max_bytes > 0 || self.phase != Phase::Live {
             return Ok(());
         }
@@ -308,21 +317,37 @@ impl DeviceSession {
 
     fn push_one(
         &mut self,
-        store: &Store,
+        store: &mut Store,
         max_bytes: usize,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<bool, SessionError> {
-        let Some(batch) = store.next_batch(self.pushed, limits::PUSH_ENTRIES, max_bytes)? else { return Ok(false) };
+        let Some((owner, batch)) = self.next_batch_of(store, max_bytes)? else { return Ok(false) };
         let feeds = batch.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len())).collect();
-        let in_flight = InFlight { batch: self.next_batch, entries: batch.entries, feeds };
+        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, feeds };
         send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
-        self.pushed = batch.last;
+        match owner {
+            None => self.pushed = batch.last,
+            Some(owner) => drop(self.pushed_for.insert(owner, batch.last)),
+        }
         self.in_flight.push_back(in_flight);
         self.next_batch += 1;
         Ok(true)
     }
 
-    fn settle_owed(&mut self, store: &Store) -> Result<(), SessionError> {
+    /// Own entries first, then those for others.
+    fn next_batch_of(
+        &self,
+        store: &mut Store,
+        max_bytes: usize,
+    ) -> Result<Option<(Option<AccountId>, Batch)>, SessionError> {
+        if let Some(batch) = store.next_batch(self.pushed, limits::PUSH_ENTRIES, max_bytes)? {
+            return Ok(Some((None, batch)));
+        }
+        let next = store.next_batch_for_others(&self.pushed_for, limits::PUSH_ENTRIES, max_bytes)?;
+        Ok(next.map(|(owner, batch)| (Some(owner), batch)))
+    }
+
+    fn settle_owed(&mut self, store: &mut Store) -> Result<(), SessionError> {
         if !self.owed.is_empty() {
             let mut owed = BTreeMap::new();
             for (feed, seq) in std::mem::take(&mut self.owed) {
@@ -335,7 +360,7 @@ impl DeviceSession {
         Ok(())
     }
 
-    fn report_synced(&mut self, store: &Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+    fn report_synced(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         let done = self.phase == Phase::Live && self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
         if done && !self.reported_synced && !store.has_pending()? {
             self.reported_synced = true;

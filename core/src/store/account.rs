@@ -1,7 +1,7 @@
 //! Who this home belongs to. Until it belongs to an account everything is logged under local feed numbers; at adoption
 //! the feeds get the server's numbers and what was logged is pushed like anything else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
@@ -144,8 +144,11 @@ impl Store {
         Ok(feeds)
     }
 
-    /// How far an own feed was received in order; `None` if it has no such number.
-    pub fn cursor(&self, feed: FeedId) -> Result<Option<u64>, StoreError> {
+    /// How far a feed was received in order; `None` if there is none of that number.
+    pub fn cursor(&mut self, feed: FeedId) -> Result<Option<u64>, StoreError> {
+        if let Some(owner) = self.owner_of(feed)? {
+            return self.opened(owner)?.cursor(feed);
+        }
         let mut query = self.conn.prepare_cached("SELECT cursor FROM feeds WHERE wire = ?")?;
         let cursor = query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0)).optional()?;
         Ok(cursor.map(|cursor| cursor as u64))
@@ -190,6 +193,7 @@ impl Store {
             (actor.as_bytes(), tip.as_bytes()),
             |row| row.get(0),
         )?;
+        let known = known || self.is_among_others(tip)?;
         if !known {
             self.renew_actor(actor, rng)?;
         }
@@ -231,26 +235,15 @@ impl Store {
         clock_offset_ms: i64,
     ) -> Result<(), StoreError> {
         let changed = self.installation()? != Some(installation);
-        let behind: std::collections::BTreeMap<_, _> = merged.iter().copied().collect();
+        let behind: BTreeMap<_, _> = merged.iter().copied().collect();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if changed {
             set_meta(&tx, "installation", installation.as_bytes())?;
         }
         set_meta(&tx, "clock_offset_ms", &clock_offset_ms.to_be_bytes())?;
-        {
-            let mut stale = tx.prepare_cached(
-                "SELECT feed, wire, cursor FROM feeds f
-                 WHERE wire IS NOT NULL AND EXISTS (SELECT 1 FROM outbox o WHERE o.feed = f.feed AND o.state = 1)",
-            )?;
-            let feeds: Vec<(i64, i64, i64)> =
-                stale.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
-            for (feed, wire, cursor) in feeds {
-                let merged = behind.get(&FeedId(wire as u64)).map_or(cursor, |seq| *seq as i64);
-                tx.execute("UPDATE feeds SET merged_seq = max(merged_seq, ?2) WHERE feed = ?1", (feed, merged))?;
-                super::outbox::prune(&tx, feed)?;
-            }
-        }
-        Ok(tx.commit()?)
+        note_merged(&tx, &behind)?;
+        tx.commit()?;
+        self.merged_of_others(&behind)
     }
 
     /// Whether the server asked for digests that one exchange could not bring: the next one does.
@@ -285,5 +278,21 @@ pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(
          WHERE wire IS NOT ?3 OR epoch IS NOT ?4",
     )?
     .execute((&feed.collection, &feed.scope, feed.feed.0 as i64, feed.epoch.as_bytes()))?;
+    Ok(())
+}
+
+/// Notes how far the server has merged the feeds of which commands are kept: those not named up to the device's cursor.
+pub(super) fn note_merged(conn: &rusqlite::Connection, behind: &BTreeMap<FeedId, u64>) -> Result<(), StoreError> {
+    let mut stale = conn.prepare_cached(
+        "SELECT feed, wire, cursor FROM feeds f
+         WHERE wire IS NOT NULL AND EXISTS (SELECT 1 FROM outbox o WHERE o.feed = f.feed AND o.state = 1)",
+    )?;
+    let feeds: Vec<(i64, i64, i64)> =
+        stale.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    for (feed, wire, cursor) in feeds {
+        let merged = behind.get(&FeedId(wire as u64)).map_or(cursor, |seq| *seq as i64);
+        conn.execute("UPDATE feeds SET merged_seq = max(merged_seq, ?2) WHERE feed = ?1", (feed, merged))?;
+        super::outbox::prune(conn, feed)?;
+    }
     Ok(())
 }

@@ -30,6 +30,17 @@ pub struct Other {
     pub feeds: BTreeMap<(String, String), Access>,
 }
 
+/// Something that somebody no longer shares, and that was removed from this device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How they wanted to be seen.
+    pub name: String,
+    /// Of what.
+    pub collection: String,
+    /// Writes of this device in it that the server had not accepted: they went with it.
+    pub unsent: u64,
+}
+
 /// Stores of others by their accounts, opened when they are needed.
 #[derive(Default)]
 pub(super) struct OpenStores {
@@ -85,14 +96,18 @@ impl Store {
     pub fn of(&mut self, owner: AccountId) -> Result<Option<&Store>, StoreError> {
         let shares: bool =
             self.conn.query_row("SELECT EXISTS (SELECT 1 FROM shared WHERE owner = ?)", [owner], |row| row.get(0))?;
-        if shares { Ok(Some(self.others.get(&self.path, &self.writer, owner)?)) } else { Ok(None) }
+        if shares { Ok(Some(self.opened(owner)?)) } else { Ok(None) }
+    }
+
+    pub(super) fn opened(&mut self, owner: AccountId) -> Result<&mut Store, StoreError> {
+        self.others.get(&self.path, &self.writer, owner)
     }
 
     /// The feeds of others as this device holds them.
     pub(super) fn feeds_of_others(&mut self) -> Result<Vec<FeedRow>, StoreError> {
         let mut feeds = Vec::new();
         for (owner, shared) in self.shared()? {
-            let held = self.others.get(&self.path, &self.writer, owner)?.own_feeds()?;
+            let held = self.opened(owner)?.own_feeds()?;
             feeds.extend(held.into_iter().filter(|row| shared.contains(&row.feed)));
         }
         Ok(feeds)
@@ -111,7 +126,7 @@ impl Store {
     /// Notes a feed that somebody else shares from now on, or shares otherwise than before.
     pub(super) fn grant_of_other(&mut self, feed: &FeedGranted) -> Result<(), StoreError> {
         // First what holds the entries: a crash in between leaves an empty store that nothing names.
-        let store = self.others.get(&self.path, &self.writer, feed.account)?;
+        let store = self.opened(feed.account)?;
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         account::grant(&tx, feed)?;
         tx.commit()?;
@@ -131,21 +146,26 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what is here of somebody else's feed, to the last byte. Returns whose it was and under which name;
-    /// `None` if nothing of it is here, which is no error: the server may say it twice.
-    pub fn revoke(&mut self, feed: FeedId) -> Result<Option<Other>, StoreError> {
+    /// Removes what is here of somebody else's feed, to the last byte; `None` if nothing of it is here, which is no error:
+    /// the server may say it twice.
+    pub fn revoke(&mut self, feed: FeedId) -> Result<Option<Ended>, StoreError> {
         let Some(owner) = self.owner_of(feed)? else { return Ok(None) };
-        let ended = self.others()?.into_iter().find(|other| other.account == owner);
         let is_last = self.shared()?.get(&owner).is_none_or(|feeds| feeds.len() == 1);
-        let store = self.others.get(&self.path, &self.writer, owner)?;
+        let store = self.opened(owner)?;
+        let unsent = unsent(&store.conn, feed)?;
         purge(&mut store.conn, feed)?;
         if is_last {
             self.others.open.remove(&owner);
             remove_files(&path_of(&self.path, owner))?;
+            self.conn.execute("DELETE FROM written_for WHERE owner = ?", [owner])?;
         }
         // Last: after a crash before this the server says it again, and all of the above is repeated.
-        self.conn.execute("DELETE FROM shared WHERE wire = ?", [feed.0 as i64])?;
-        Ok(ended)
+        let ended = self.conn.query_row(
+            "DELETE FROM shared WHERE wire = ? RETURNING owner_name, collection",
+            [feed.0 as i64],
+            |row| Ok(Ended { name: row.get(0)?, collection: row.get(1)?, unsent }),
+        );
+        Ok(ended.optional()?)
     }
 
     /// Applies pages of others' feeds, each owner's in one transaction.
@@ -156,10 +176,11 @@ impl Store {
             by_owner.entry(owner).or_default().push(page.clone());
         }
         for (owner, pages) in by_owner {
-            let received = self.others.get(&self.path, &self.writer, owner)?.apply_own(&pages)?;
+            let received = self.opened(owner)?.apply_own(&pages)?;
             applied.entries += received.entries;
             applied.bytes += received.bytes;
             applied.unapplied += received.unapplied;
+            applied.shared_actors.extend(received.shared_actors);
             applied.of_others.entry(owner).or_default().extend(received.documents);
         }
         Ok(())
@@ -174,6 +195,12 @@ impl Store {
 
 fn access(read_only: bool) -> Access {
     if read_only { Access::Read } else { Access::Write }
+}
+
+fn unsent(conn: &Connection, feed: FeedId) -> Result<u64, StoreError> {
+    let mut query = conn
+        .prepare_cached("SELECT count(*) FROM outbox JOIN feeds USING (feed) WHERE wire = ? AND outbox.state <> 1")?;
+    Ok(query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0))? as u64)
 }
 
 /// Empties the feed: `secure_delete` overwrites what is deleted, and the checkpoint what the journal still has of it.

@@ -1,5 +1,7 @@
 //! What people see: lists, one record, its history, refused writes and the state of the home.
 
+use std::collections::BTreeMap;
+
 use rusqlite::OptionalExtension;
 use serde_json::Value;
 
@@ -219,9 +221,10 @@ impl Store {
         Ok(self.conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
     }
 
-    /// Whether something waits to be sent.
-    pub fn has_pending(&self) -> Result<bool, StoreError> {
-        Ok(self.next_batch(0, 1, usize::MAX)?.is_some())
+    /// Whether something waits to be sent, into own feeds or those of others.
+    pub fn has_pending(&mut self) -> Result<bool, StoreError> {
+        let own = self.next_batch(0, 1, usize::MAX)?.is_some();
+        Ok(own || self.next_batch_for_others(&BTreeMap::new(), 1, usize::MAX)?.is_some())
     }
 
     /// What waits, what was refused, what is here.

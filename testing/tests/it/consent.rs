@@ -143,3 +143,55 @@ fn an_invitation_is_for_one_person_and_for_what_the_role_may_ask() {
     let member = ann.run(&["invite", "--name", "Ann"]);
     assert!(member.stderr.contains("A member may not ask"), "{}", member.stderr);
 }
+
+/// Tom writes into Ann's workouts without a network. It is hers like what she wrote, on all her devices.
+#[test]
+fn a_trainer_writes_for_a_client_offline_and_both_go_on_with_it() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(server.url(), "training");
+    tom.done(&["sync"]);
+    let logged = tom.done(&["log", "workout", "--title", "Planned by Tom", "--set", "Squat 5x100kg", "--for", "Ann"]);
+    assert!(logged.contains("for Ann"), "{logged}");
+    assert_eq!(tom.done(&["list", "workouts"]), "no workouts here\n");
+    // Measurements she lets him read and not write, moods not even that.
+    for (what, value, why) in
+        [("measurement", ["--weight", "80kg"], "not write"), ("mood", ["--valence", "1"], "does not share")]
+    {
+        let refused = tom.run(&[&["log", what][..], &value, &["--for", "Ann"]].concat());
+        assert!(refused.code == 1 && refused.stderr.contains(why), "{}", refused.stderr);
+    }
+    tom.done(&["sync"]);
+    ann.done(&["sync"]);
+    let workouts = ann.json(&["list", "workouts", "--json"]);
+    assert_eq!(workouts["records"][0]["record"]["title"], "Planned by Tom");
+    let id = workouts["records"][0]["id"].as_str().unwrap().to_owned();
+
+    // Both edit it while neither has a network.
+    ann.done(&["edit", &id, "--json", r#"{"note": "knee hurt"}"#]);
+    tom.done(&["edit", &id, "--json", r#"{"title": "Legs"}"#, "--of", "Ann"]);
+    ann.done(&["sync"]);
+    tom.done(&["sync", "--once"]);
+    ann.done(&["sync"]);
+    for record in [ann.json(&["show", &id, "--json"]), tom.json(&["show", &id, "--of", "Ann", "--json"])] {
+        let merged = &record["records"][0]["record"];
+        assert_eq!((merged["title"].as_str(), merged["note"].as_str()), (Some("Legs"), Some("knee hurt")), "{record}");
+    }
+    assert_eq!(tom.done(&["rejected"]), "the server refused nothing\n");
+}
+
+/// What Tom wrote after it ended, and could not know.
+#[test]
+fn what_was_written_for_somebody_who_ended_it_is_told_and_removed() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(server.url(), "training");
+    tom.done(&["sync"]);
+    ann.done(&["revoke", "Tom"]);
+    ann.sync();
+    tom.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg", "--for", "Ann"]);
+    let synced = tom.done(&["sync"]);
+    assert!(synced.contains("Ann no longer shares workouts"), "{synced}");
+    assert!(synced.contains("1 change of yours"), "{synced}");
+    assert!(!holds(tom.home(), MARKER));
+    ann.done(&["sync"]);
+    assert_eq!(ann.done(&["list", "workouts"]), "no workouts here\n");
+}
