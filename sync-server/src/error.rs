@@ -96,6 +96,9 @@ errors! {
     /// A refresh token that this server does not know.
     ProveDevice = "prove_device", UNAUTHORIZED, INFO,
         "The server does not know this refresh token; prove by the device's key that it is the same device, or log in again.";
+    /// An account whose address is not confirmed wants to deal with others.
+    AddressUnconfirmed = "address_unconfirmed", FORBIDDEN, INFO,
+        "Confirm this account's address first, by the token that was mailed to it.";
     /// What the account's role may not ask others for.
     NotForRole = "not_for_role", FORBIDDEN, INFO,
         "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.";

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::accounts::address;
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::error::{ApiError, Refusal};
@@ -91,6 +92,7 @@ async fn invite(
 ) -> Result<(StatusCode, Json<Invited>), Refusal> {
     let role = role_of(&state.pool, device.account).await?;
     check(&request, role)?;
+    address::demand_confirmed(&mut *state.pool.acquire().await?, device.account).await?;
     let code = draw_code();
     let row = sqlx::query!(
         r#"INSERT INTO invites (code_hash, grantee, grantee_name, role, purpose, feeds, days, expires_at)
@@ -129,6 +131,7 @@ async fn accept(
     JsonBody(Code { code }): JsonBody<Code>,
 ) -> Result<Json<Terms>, Refusal> {
     let mut tx = state.pool.begin().await?;
+    address::demand_confirmed(&mut tx, device.account).await?;
     let grantee = sqlx::query_scalar!(
         "UPDATE invites SET accepted_by = $2, accepted_at = now()
          WHERE code_hash = $1 AND grantee <> $2 AND (accepted_by = $2 OR (accepted_by IS NULL AND expires_at > now()))

@@ -6,6 +6,7 @@
 mod binaries;
 mod device;
 pub mod entries;
+mod letters;
 mod postgres;
 pub mod realistic;
 mod server_here;

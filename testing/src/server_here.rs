@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::letters;
+
 /// A running server. Dropping it stops it.
 pub struct ServerHere {
     url: String,
@@ -69,16 +71,15 @@ impl ServerHere {
     }
 
     /// The letters that it has sent, in no order.
-    ///
-    /// # Panics
-    /// When they cannot be read.
     #[must_use]
     pub fn letters(&self) -> Vec<String> {
-        let folder = std::fs::read_dir(self.data.path().join("mail")).expect("the server has made it");
-        let read = |entry: std::io::Result<std::fs::DirEntry>| {
-            std::fs::read_to_string(entry.expect("a file of the folder").path()).expect("a letter is text")
-        };
-        folder.map(read).collect()
+        letters::all(self.data.path())
+    }
+
+    /// The word after `command` in a letter to `email`, once it is there.
+    #[must_use]
+    pub fn mailed(&self, email: &str, command: &str) -> String {
+        letters::token(self.data.path(), email, command)
     }
 
     /// What its handlers share.

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::binaries::built;
+use crate::letters;
 
 const ANNOUNCEMENT: &str = "listening on ";
 /// How long a server may take to end after it was asked to.
@@ -84,6 +85,12 @@ impl ServerProcess {
     #[must_use]
     pub fn log(&self) -> String {
         self.setup.log()
+    }
+
+    /// The word after `command` in a letter to `email`, once it is there.
+    #[must_use]
+    pub fn mailed(&self, email: &str, command: &str) -> String {
+        letters::token(&self.setup.data, email, command)
     }
 
     /// Kills it as a power cut would; a private PostgreSQL runs on.

@@ -1,5 +1,5 @@
 //! Whether the address of an account is its owner's: a mailed token proves it. An account whose address is not confirmed
-//! syncs its own data; whatever touches other people asks [`is_confirmed`] first.
+//! syncs its own data; whatever touches other people passes [`demand_confirmed`] first.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,17 +24,21 @@ pub fn routes() -> Router<AppState> {
         .route("/v1/confirm/again", post(again))
 }
 
-/// Whether a mailed token has proved the account's address.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn is_confirmed(db: &mut PgConnection, account: Uuid) -> Result<bool, sqlx::Error> {
+async fn is_confirmed(db: &mut PgConnection, account: Uuid) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM confirmed_addresses WHERE account = $1) AS "confirmed!""#,
         account
     )
     .fetch_one(db)
     .await
+}
+
+/// Lets through whose address is confirmed: others are shown it, and must be able to believe it.
+///
+/// # Errors
+/// `address_unconfirmed` for anybody else.
+pub async fn demand_confirmed(db: &mut PgConnection, account: Uuid) -> Result<(), Refusal> {
+    if is_confirmed(db, account).await? { Ok(()) } else { Err(ApiError::AddressUnconfirmed.into()) }
 }
 
 /// Notes that the account's address is proved.

@@ -14,7 +14,20 @@ async fn ask(server: &ServerProcess, who: &Answer, path: &str, body: &Value) -> 
 
 async fn trainer(server: &ServerProcess) -> Answer {
     let body = json!({ "email": "tom@example.org", "password": PASSWORD, "device_name": "laptop", "role": "trainer" });
-    post(server.url(), "/v1/signup", &body).await
+    let tom = post(server.url(), "/v1/signup", &body).await;
+    confirm(server, "tom@example.org").await;
+    tom
+}
+
+async fn member(server: &ServerProcess, email: &str) -> Answer {
+    let answer = sign_up(server.url(), email, "phone").await;
+    confirm(server, email).await;
+    answer
+}
+
+async fn confirm(server: &ServerProcess, email: &str) {
+    let token = server.mailed(email, "fitme confirm");
+    assert_eq!(post(server.url(), "/v1/confirm", &json!({ "token": token })).await.status, 204);
 }
 
 fn workouts() -> Value {
@@ -41,7 +54,7 @@ async fn a_role_asks_for_what_its_table_allows() {
         let refused = ask(&server, &tom, "/v1/invites", &body).await;
         assert_eq!(refused.code(), code, "{body}");
     }
-    let ann = sign_up(server.url(), "ann@example.org", "phone").await;
+    let ann = member(&server, "ann@example.org").await;
     assert_eq!(ask(&server, &ann, "/v1/invites", &workouts()).await.code(), "not_for_role");
     let body = json!({ "email": "eve@example.org", "password": PASSWORD, "device_name": "phone", "role": "admin" });
     assert_eq!(post(server.url(), "/v1/signup", &body).await.code(), "bad_request", "nobody makes themselves an admin");
@@ -51,8 +64,8 @@ async fn a_role_asks_for_what_its_table_allows() {
 async fn a_code_is_good_for_one_account_until_it_is_over() {
     let database = Postgres::shared().database();
     let server = ServerProcess::on(&database.url);
-    let (tom, ann) = (trainer(&server).await, sign_up(server.url(), "ann@example.org", "phone").await);
-    let berta = sign_up(server.url(), "berta@example.org", "phone").await;
+    let (tom, ann) = (trainer(&server).await, member(&server, "ann@example.org").await);
+    let berta = member(&server, "berta@example.org").await;
     let invited = ask(&server, &tom, "/v1/invites", &workouts()).await;
     let code = json!({ "code": invited.body["code"] });
 
@@ -92,4 +105,20 @@ async fn only_so_many_invitations_wait_at_a_time() {
     .unwrap();
     assert_eq!(ask(&server, &tom, "/v1/invites", &workouts()).await.status, 201);
     assert_eq!(ask(&server, &tom, "/v1/invites", &workouts()).await.code(), "too_many_invites");
+}
+
+/// Others are shown the address, so it must be true.
+#[tokio::test]
+async fn whose_address_is_not_confirmed_neither_invites_nor_accepts() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let tom = trainer(&server).await;
+    let code = json!({ "code": ask(&server, &tom, "/v1/invites", &workouts()).await.body["code"] });
+    let ann = sign_up(server.url(), "ann@example.org", "phone").await;
+    let refused = ask(&server, &ann, "/v1/invites/accept", &code).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (403, "address_unconfirmed"));
+    let body = json!({ "email": "eve@example.org", "password": PASSWORD, "device_name": "phone", "role": "trainer" });
+    let eve = post(server.url(), "/v1/signup", &body).await;
+    assert_eq!(ask(&server, &eve, "/v1/invites", &workouts()).await.code(), "address_unconfirmed");
+    confirm(&server, "ann@example.org").await;
+    assert_eq!(ask(&server, &ann, "/v1/invites/accept", &code).await.status, 200);
 }

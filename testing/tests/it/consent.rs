@@ -15,15 +15,23 @@ const MARKER: &str = "zebra-crossing-4711";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tom's invitation, accepted by Ann.
-fn introduced(server: &str, purpose: &str) -> (Device, Device) {
+fn introduced(server: &ServerProcess, purpose: &str) -> (Device, Device) {
     let (ann, tom) = (Device::new("Ann's phone"), Device::new("Tom's laptop"));
-    ann.sign_up(server, "ann@example.org");
-    tom.done(&["signup", "--server", server, "--email", "tom@example.org", "--device", "laptop", "--role", "trainer"]);
+    ann.sign_up(server.url(), "ann@example.org");
+    let trainer = ["--email", "tom@example.org", "--device", "laptop", "--role", "trainer"];
+    tom.done(&[&["signup", "--server", server.url()], &trainer[..]].concat());
+    confirm(server, &ann, "ann@example.org");
+    confirm(server, &tom, "tom@example.org");
     let invited = tom.done(&["invite", "--name", "Tom", "--for", purpose]);
     let code = invited.split_whitespace().last().unwrap();
     let accepted = ann.done(&["accept", code, "--yes", "--as", "Ann"]);
     assert!(accepted.contains("Tom (tom@example.org), trainer, asks for"), "{accepted}");
     (ann, tom)
+}
+
+/// Confirms the address of a device's account by the letter that came.
+fn confirm(server: &ServerProcess, device: &Device, email: &str) {
+    device.done(&["confirm", &server.mailed(email, "fitme confirm")]);
 }
 
 /// The lines of a device that watches.
@@ -54,7 +62,7 @@ fn holds(folder: &Path, text: &str) -> bool {
 #[test]
 fn a_trainer_sees_what_is_shared_and_nothing_else() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
-    let (ann, tom) = introduced(server.url(), "training");
+    let (ann, tom) = introduced(&server, "training");
     ann.done(&["log", "workout", "--title", "Leg day", "--set", "Squat 5x100kg"]);
     ann.done(&["log", "mood", "--valence", "-1", "--note", MARKER]);
     ann.sync();
@@ -76,7 +84,7 @@ fn a_trainer_sees_what_is_shared_and_nothing_else() {
 fn what_is_revoked_leaves_the_watching_trainer_at_once_and_to_the_last_byte() {
     let database = Postgres::shared().database();
     let (here, there) = (ServerProcess::on(&database.url), ServerProcess::on(&database.url));
-    let (ann, tom) = introduced(here.url(), "training");
+    let (ann, tom) = introduced(&here, "training");
     ann.log_in(there.url(), "ann@example.org");
     let mut watching = tom.spawn(&["sync", "--watch"]);
     let lines = watched(&mut watching);
@@ -111,7 +119,7 @@ fn what_is_revoked_leaves_the_watching_trainer_at_once_and_to_the_last_byte() {
 #[test]
 fn what_is_revoked_meanwhile_goes_with_the_next_sync() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
-    let (ann, tom) = introduced(server.url(), "training");
+    let (ann, tom) = introduced(&server, "training");
     ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
     ann.sync();
     tom.done(&["sync"]);
@@ -126,9 +134,10 @@ fn what_is_revoked_meanwhile_goes_with_the_next_sync() {
 #[test]
 fn an_invitation_is_for_one_person_and_for_what_the_role_may_ask() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
-    let (ann, tom) = introduced(server.url(), "training");
+    let (ann, tom) = introduced(&server, "training");
     let berta = Device::new("Berta's phone");
     berta.sign_up(server.url(), "berta@example.org");
+    confirm(&server, &berta, "berta@example.org");
     let code = tom.done(&["invite", "--name", "Tom"]);
     let code = code.split_whitespace().last().unwrap().to_owned();
     let unread = berta.run(&["accept", &code, "--as", "Berta"]);
@@ -148,7 +157,7 @@ fn an_invitation_is_for_one_person_and_for_what_the_role_may_ask() {
 #[test]
 fn a_trainer_writes_for_a_client_offline_and_both_go_on_with_it() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
-    let (ann, tom) = introduced(server.url(), "training");
+    let (ann, tom) = introduced(&server, "training");
     tom.done(&["sync"]);
     let logged = tom.done(&["log", "workout", "--title", "Planned by Tom", "--set", "Squat 5x100kg", "--for", "Ann"]);
     assert!(logged.contains("for Ann"), "{logged}");
@@ -183,7 +192,7 @@ fn a_trainer_writes_for_a_client_offline_and_both_go_on_with_it() {
 #[test]
 fn what_was_written_for_somebody_who_ended_it_is_told_and_removed() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
-    let (ann, tom) = introduced(server.url(), "training");
+    let (ann, tom) = introduced(&server, "training");
     tom.done(&["sync"]);
     ann.done(&["revoke", "Tom"]);
     ann.sync();

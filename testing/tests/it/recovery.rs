@@ -3,27 +3,18 @@
 use fitme_testing::{Device, Postgres, ServerHere};
 use sync_server::master_key::MasterKey;
 
-use crate::stage::wait_until;
-
 const ANN: &str = "ann@example.org";
-
-/// The token after this command in the letters, once it is there.
-fn mailed(server: &ServerHere, after: &str) -> String {
-    let found = || server.letters().iter().find_map(|letter| Some(letter.split_once(after)?.1.trim_start().to_owned()));
-    wait_until("the letter", || found().is_some());
-    found().unwrap().split_whitespace().next().unwrap().to_owned()
-}
 
 #[test]
 fn ann_confirms_her_address_forgets_her_password_and_asks_for_codes() {
     let server = ServerHere::on(&Postgres::shared().database().url, &MasterKey::random());
     let phone = Device::new("phone");
     phone.sign_up(server.url(), ANN);
-    let token = mailed(&server, "fitme confirm");
+    let token = server.mailed(ANN, "fitme confirm");
     assert!(phone.done(&["confirm", &token]).contains("is confirmed"));
 
     phone.done(&["password", "--forgotten", "--email", ANN]);
-    let token = mailed(&server, "--token");
+    let token = server.mailed(ANN, "--token");
     let phone = phone.with_password("another horse battery");
     assert!(phone.done(&["password", "--token", &token]).contains("every device has to log in again"));
     let signed_out = phone.run(&["sync"]);
