@@ -91,7 +91,13 @@ async fn log_in(
         .fetch_optional(&state.pool)
         .await?;
     let (account, hash) = known.map(|row| (row.account, row.password_hash)).unzip();
-    let fits = state.passwords.fits(password, hash).await?;
+    let fits = match state.passwords.fits(password, hash).await {
+        Ok(fits) => fits,
+        Err(busy) => {
+            attempt.was_not_looked_at(&state.pool).await?;
+            return Err(busy);
+        }
+    };
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
     let mut tx = state.pool.begin().await?;
     totp::demand(&mut tx, &state, account, code.as_deref()).await?;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use fitme_core::collection::Collection;
-use fitme_core::store::{Command, Store, StoreError, Sync, WriteError};
+use fitme_core::store::{Command, Store, StoreError, Sync, Tokens, WriteError};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -181,4 +181,24 @@ fn a_refused_entry_leaves_its_lane_and_stops_nothing_else() {
     assert_eq!(phone.store.status().unwrap().waiting, 1);
     let states: Vec<_> = phone.list(Collection::Workouts).into_iter().map(|row| (row.doc_id, row.sync)).collect();
     assert!(states.contains(&(bad, Sync::Rejected)) && states.contains(&(good, Sync::Synced)), "{states:?}");
+}
+
+#[test]
+fn a_locked_home_keeps_its_records_and_its_key_but_not_its_tokens_until_its_account_is_back() {
+    let (hub, mut phone) = (Hub::new(), Device::new("phone", 9));
+    phone.sign_in(&hub);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    let tokens = Tokens { refresh: "secret".to_owned(), access: "short".to_owned(), renew_at: 7 };
+    phone.store.keep_tokens(&tokens).unwrap();
+    phone.restart();
+    assert!(phone.store.tokens().unwrap() == tokens && !phone.store.is_locked().unwrap());
+    assert_eq!(format!("{tokens:?}"), "Tokens(hidden)");
+    let seed = phone.store.device_seed(&mut StdRng::seed_from_u64(1)).unwrap();
+
+    phone.store.lock().unwrap();
+    assert!(phone.store.tokens().unwrap() == Tokens::default() && phone.store.is_locked().unwrap());
+    assert_eq!(phone.store.device_seed(&mut StdRng::seed_from_u64(2)).unwrap(), seed, "a key is drawn once");
+    phone.sign_in(&hub);
+    assert!(!phone.store.is_locked().unwrap());
+    assert_eq!(phone.record(id)["title"], "Legs");
 }

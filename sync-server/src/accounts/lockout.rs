@@ -81,6 +81,22 @@ impl Attempt {
         Ok(ApiError::TooManyAttempts.after(Duration::from_millis(left)))
     }
 
+    /// Takes the attempt back: the server had too much to do to look at it, which is nobody's guess.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn was_not_looked_at(&self, db: &PgPool) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "UPDATE login_failures SET failures = failures - 1, locked_until = last_at
+             WHERE email_hash = $1 AND prefix = $2",
+            &self.email_hash[..],
+            self.network
+        )
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
     /// Forgets the failures: the password was right.
     ///
     /// # Errors

@@ -102,6 +102,17 @@ async fn failures_are_forgotten_after_an_hour_and_leave_nothing_behind() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test]
+async fn an_attempt_that_a_busy_server_did_not_look_at_counts_for_nothing() {
+    let stage = Stage::set().await;
+    let pool = &stage.server.state().pool;
+    let attempt = Attempt::new(ANN, "192.0.2.1".parse().unwrap());
+    for _ in 0..20 {
+        attempt.begin(pool, stage.clock.now_ms()).await.unwrap();
+        attempt.was_not_looked_at(pool).await.unwrap();
+    }
+}
+
 /// Medians of wrong passwords for a known and an unknown account, in turns; no attempt is locked out.
 async fn medians(rounds: usize) -> (f64, f64) {
     let stage = Stage::set().await;
