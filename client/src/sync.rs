@@ -28,6 +28,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const OUTGOING: usize = limits::PUSHES_IN_FLIGHT + 12;
 /// How long the goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long another process of this home may take to keep the tokens of a new sign-in.
+const SIGN_IN_SETTLES: Duration = Duration::from_millis(500);
 /// How long to wait after the next access token could not be had.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
 /// Longest that a session waits before it asks for the next access token, whatever the device's clock says.
@@ -105,8 +107,9 @@ pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &m
             Ok(never) => match never {},
             Err(error) => error,
         };
+        let error = why_ended(store, error).await;
         if !error.is_passing() {
-            return why_ended(store, error).await;
+            return error;
         }
         let asked = match &error {
             ServerError::Refused { retry_after, .. } => *retry_after,
@@ -119,12 +122,15 @@ pub async fn watch(store: &mut Store, written: &mut mpsc::Receiver<()>, news: &m
     }
 }
 
-/// A goodbye does not say why the device was signed out; the answer to a request does.
+/// A goodbye does not say why the device was signed out; the answer to a request does. Where another process of this home
+/// has just signed in anew, all goes on.
 async fn why_ended(store: &mut Store, error: ServerError) -> ServerError {
-    match error {
-        ServerError::SignInAgain => devices::list(store).await.err().filter(|why| !why.is_passing()).unwrap_or(error),
-        _ => error,
+    if !matches!(error, ServerError::SignInAgain) {
+        return error;
     }
+    tokio::time::sleep(SIGN_IN_SETTLES).await;
+    let anew = || ServerError::Broken("this device has signed in anew".to_owned());
+    devices::list(store).await.err().unwrap_or_else(anew)
 }
 
 async fn live(

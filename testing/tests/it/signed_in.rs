@@ -106,3 +106,21 @@ fn a_device_that_was_signed_out_says_so_and_loses_nothing() {
     assert_synced(&phone);
     assert_eq!(look.entries(), 1);
 }
+
+/// A login ends the sign-in before, and with it the session of a process that watches; it takes up the new one.
+#[test]
+fn a_watching_process_goes_on_when_another_one_logs_in_anew() {
+    let database = Postgres::shared().database();
+    let server = server(&database, Duration::from_secs(900));
+    let phone = Device::new("phone");
+    phone.sign_up(server.url(), "ann@example.org");
+    let watch = Running(phone.spawn(&["sync", "--watch"]));
+    phone.done(&["log", "mood", "--valence", "1"]);
+    let mut look = Look::at(&database);
+    wait_until("the first mood", || look.entries() == 1);
+    phone.log_in(server.url(), "ann@example.org");
+    phone.done(&["log", "mood", "--valence", "0"]);
+    wait_until("the second mood", || look.entries() == 2);
+    let said = watch.interrupted();
+    assert!(said.matches("connected").count() >= 2, "{said}");
+}
