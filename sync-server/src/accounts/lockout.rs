@@ -45,13 +45,13 @@ impl Attempt {
         let forgotten_before = now_ms - millis(FORGOTTEN_AFTER);
         let counted = sqlx::query_scalar!(
             "INSERT INTO login_failures AS known (email_hash, prefix, failures, last_at, locked_until)
-             SELECT $1, $2, 1, $3, $3 FROM set_config('synchronous_commit', 'off', true)
+             SELECT $1, $2, 1, $3, 0 FROM set_config('synchronous_commit', 'off', true)
              ON CONFLICT (email_hash, prefix) DO UPDATE
-             SET last_at = $3,
+             SET last_at = greatest(known.last_at, $3),
                  failures = CASE WHEN known.last_at < $4 THEN 1 ELSE known.failures + 1 END,
-                 locked_until = $3 + CASE
+                 locked_until = CASE
                      WHEN known.last_at < $4 OR known.failures + 1 < $5 THEN 0
-                     ELSE least($6::bigint, 1000 * 2 ^ least(known.failures + 1 - $5, 30))::bigint END
+                     ELSE $3 + least($6::bigint, 1000 * 2 ^ least(known.failures + 1 - $5, 30))::bigint END
              WHERE known.locked_until <= $3
              RETURNING failures",
             &self.email_hash[..],
@@ -87,7 +87,7 @@ impl Attempt {
     /// When the database does not answer.
     pub async fn was_not_looked_at(&self, db: &PgPool) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "UPDATE login_failures SET failures = failures - 1, locked_until = last_at
+            "UPDATE login_failures SET failures = failures - 1, locked_until = 0
              WHERE email_hash = $1 AND prefix = $2",
             &self.email_hash[..],
             self.network

@@ -70,6 +70,8 @@ pub enum Exchange {
 /// # Errors
 /// When the database does not answer.
 pub async fn begin(db: &mut PgConnection, device: Device, now_ms: i64) -> Result<SignIn, sqlx::Error> {
+    // Of two that begin at once the second sees the first one's and ends it.
+    sqlx::query!("SELECT FROM devices WHERE device = $1 FOR UPDATE", device.device).execute(&mut *db).await?;
     end_of_device(db, device.device, Cause::Replaced).await?;
     let refresh_token = RefreshToken::draw();
     let sign_in = insert(db, device, &refresh_token, now_ms, now_ms + millis(REFRESH_LIFETIME)).await?;
@@ -82,7 +84,9 @@ pub async fn begin(db: &mut PgConnection, device: Device, now_ms: i64) -> Result
 /// When the database does not answer.
 pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<Exchange, sqlx::Error> {
     let mut row = locked(db, token).await?;
-    if row.is_none() && adopt(db, token, now_ms).await? {
+    if row.is_none() {
+        adopt(db, token, now_ms).await?;
+        // Also where another process of the same home has just had it adopted.
         row = locked(db, token).await?;
     }
     let Some(row) = row else { return Ok(Exchange::Unproved) };
@@ -283,7 +287,7 @@ async fn advance(
 
 /// Makes a sign-in of a device that holds a token of the version before sign-ins, with what is left of its life. The old
 /// token is taken once: from then on it is a token of the family like any other.
-async fn adopt(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<bool, sqlx::Error> {
+async fn adopt(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<(), sqlx::Error> {
     let old = sqlx::query!(
         r#"WITH old AS (SELECT device, token_expires_at FROM devices WHERE token_hash = $1 FOR UPDATE)
            UPDATE devices SET token_hash = NULL, token_expires_at = NULL FROM old WHERE devices.device = old.device
@@ -292,11 +296,11 @@ async fn adopt(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Resu
     )
     .fetch_optional(&mut *db)
     .await?;
-    let Some(old) = old else { return Ok(false) };
+    let Some(old) = old else { return Ok(()) };
     let device = Device { device: old.device, account: old.account };
     end_of_device(db, device.device, Cause::Replaced).await?;
     insert(db, device, token, now_ms, old.expires_at).await?;
-    Ok(true)
+    Ok(())
 }
 
 async fn insert(

@@ -205,7 +205,9 @@ async fn a_token_of_the_version_before_starts_a_sign_in() {
 
     let key = URL_SAFE_NO_PAD.encode(pair(&PHONES_SEED).public_key());
     let grant = json!({ "grant": "refresh_token", "refresh_token": old, "public_key": key });
-    let first = post(stage.server.url(), "/v1/token", &grant).await;
+    let (first, second) =
+        tokio::join!(post(stage.server.url(), "/v1/token", &grant), post(stage.server.url(), "/v1/token", &grant));
+    assert_eq!(text(&first.body, "refresh_token"), text(&second.body, "refresh_token"), "two processes of the home");
     let again = stage.renewed(old).await;
     assert_eq!(again.body["refresh_token"], first.body["refresh_token"], "also when the first answer was lost");
     let second = stage.renewed(&text(&first.body, "refresh_token")).await;
@@ -279,4 +281,24 @@ async fn logging_in_again_ends_the_sign_in_before() {
         "email": "ann@example.org", "password": PASSWORD, "device_name": "phone", "public_key": "short",
     });
     assert_eq!(post(stage.server.url(), "/v1/login", &wrong).await.code(), "bad_request");
+}
+
+/// Processes of one home do things at once: each gets an answer, and the last sign-in is the one that lives.
+#[tokio::test]
+async fn sign_ins_that_begin_at_once_follow_each_other() {
+    let stage = Stage::set().await;
+    let challenges = [stage.challenge().await, stage.challenge().await, stage.challenge().await];
+    let proofs = challenges.iter().map(|challenge| stage.prove(challenge, &PHONES_SEED));
+    let body = json!({
+        "email": "ann@example.org", "password": PASSWORD, "device_name": "phone", "device": stage.phone["device"],
+    });
+    let logins = (0..3).map(|_| post(stage.server.url(), "/v1/login", &body));
+    let (proofs, logins) = tokio::join!(futures_util::future::join_all(proofs), futures_util::future::join_all(logins));
+    assert!(proofs.iter().all(|proof| proof.status == 200 || proof.code() == "signed_out"), "{proofs:?}");
+    assert!(logins.iter().all(|login| login.status == 200), "{logins:?}");
+    let mut live = 0;
+    for answer in proofs.iter().chain(&logins).filter(|answer| answer.status == 200) {
+        live += usize::from(stage.exchange(&text(&answer.body, "refresh_token")).await.status == 200);
+    }
+    assert_eq!(live, 1);
 }
