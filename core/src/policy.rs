@@ -160,7 +160,9 @@ pub fn sources(collection: Collection, scope: &str) -> &'static [Collection] {
     match (collection, scope) {
         (Collection::Insights, "training") => &[Collection::Workouts],
         (Collection::Insights, "nutrition") => &[Collection::Meals],
-        (Collection::Insights, _) => &[Collection::Moods],
+        (Collection::Insights, "mind") => &[Collection::Moods],
+        // A class that this version does not know may be made of anything.
+        (Collection::Insights, _) => &[Collection::Workouts, Collection::Meals, Collection::Moods],
         _ => &[],
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::entry::Digest;
 use crate::id::{Epoch, FeedId};
+use crate::wire::Cursors;
 
 mod device;
 mod server;
@@ -28,4 +29,17 @@ pub fn summary(feeds: impl IntoIterator<Item = (FeedId, Epoch, u64, Digest)>) ->
     let mut summary = [0; 16];
     summary.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     summary
+}
+
+/// The summary that a device with these cursors has if its history is this one; `None` if it cannot be.
+fn summary_at(account: &Account, cursors: &Cursors) -> Option<[u8; 16]> {
+    let held = cursors
+        .0
+        .iter()
+        .map(|(id, cursor)| {
+            let feed = account.feeds.iter().find(|feed| feed.feed == *id)?;
+            Some((feed.feed, feed.epoch, *cursor, feed.digest_at_cursor?))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(summary(held))
 }

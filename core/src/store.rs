@@ -143,6 +143,8 @@ impl From<rusqlite::Error> for WriteError {
 pub struct Store {
     conn: Connection,
     path: PathBuf,
+    /// Which file it is, see [`others::file_number`].
+    file: Option<u64>,
     /// Whose actor signs local changes.
     writer: String,
     open: OpenDocuments,
@@ -170,7 +172,8 @@ impl Store {
         )?;
         conn.set_prepared_statement_cache_capacity(64);
         let (open, others) = (OpenDocuments::default(), OpenStores::default());
-        let mut store = Self { conn, path: path.to_owned(), writer: writer.to_owned(), open, others };
+        let file = others::file_number(path);
+        let mut store = Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), open, others };
         store.migrate()?;
         Ok(store)
     }

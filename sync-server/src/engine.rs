@@ -91,7 +91,7 @@ impl Engine {
     /// When the database does not answer.
     pub async fn perform(&self, device: Device, effect: ServerEffect) -> Result<Performed, sqlx::Error> {
         Ok(match effect {
-            ServerEffect::Send(message) => Performed::Send(message),
+            ServerEffect::Send(message) | ServerEffect::SendOfOther(_, message) => Performed::Send(message),
             ServerEffect::Close(message) => Performed::Close(message),
             ServerEffect::Renew(token) => Performed::Renew(token),
             ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
@@ -101,15 +101,17 @@ impl Engine {
             }
             ServerEffect::RenewEpochs(diverged) => {
                 tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
-                let epochs = Box::pin(feeds::renew_epochs(&self.pool, device.account, &diverged)).await?;
-                Performed::Event(ServerEvent::EpochsRenewed(epochs))
+                Box::pin(feeds::renew_epochs(&self.pool, device.account, &diverged)).await?;
+                Performed::Event(ServerEvent::EpochsRenewed)
             }
             ServerEffect::Read { feed, others, after, max_bytes } => {
+                let page = Box::pin(self.read(feed, after, max_bytes)).await?;
+                // Judged after it was read: what was appended after a revocation is then never let through.
                 if !others || Box::pin(grants::may_read(&self.pool, device.account, feed)).await? {
-                    Performed::Event(ServerEvent::Page(Box::pin(self.read(feed, after, max_bytes)).await?))
+                    Performed::Event(ServerEvent::Page(page))
                 } else {
                     let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
-                    Performed::Event(ServerEvent::Regranted(Arc::new(grants)))
+                    Performed::Event(ServerEvent::Denied(Arc::new(grants)))
                 }
             }
         })

@@ -121,6 +121,14 @@ impl Fanout {
         }
     }
 
+    /// Ends the sessions of one account: what it may read now could not be learnt.
+    pub fn cut_off_account(&self, account: Uuid) {
+        for inbox in lock(&self.accounts).get(&account).into_iter().flatten() {
+            lock(&inbox.news).cut_off = true;
+            inbox.arrived.notify_one();
+        }
+    }
+
     /// Ends every session of this node: it could not learn for too long what happened elsewhere.
     pub fn cut_off(&self) {
         for inbox in lock(&self.accounts).values().flatten() {

@@ -1,14 +1,14 @@
 //! `/v1/sync`: one WebSocket drives one session. The loop below is the only place where its events come together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use fitme_core::id::ActorId;
+use fitme_core::id::{ActorId, FeedId};
 use fitme_core::limits;
-use fitme_core::session::{LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
+use fitme_core::session::{Grants, LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
 use fitme_core::wire::{self, Cursors, Frame, Goodbye, Reason, Token};
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
@@ -80,6 +80,8 @@ enum End {
     TooFast,
     /// Newer sockets of the device took its place.
     Displaced,
+    /// Somebody ended what they shared while entries of it waited for this device.
+    Withheld,
 }
 
 impl End {
@@ -98,11 +100,17 @@ impl End {
                 (Reason::TokenExpired, "the access token has ended; get the next one and reconnect", RETRY_AFTER_MS)
             }
             Self::SignedOut => (Reason::SignInAgain, "this device was signed out; log in again", 0),
+            Self::Withheld => {
+                (Reason::Slow, "somebody ended what they shared while it waited for this device", RETRY_AFTER_MS)
+            }
             Self::Stuck | Self::Silent | Self::Gone | Self::Closed => return None,
         };
         Some(Goodbye { reason, message: message.to_owned(), retry_after_ms })
     }
 }
+
+/// A message, and of whose feed its entries are where that is somebody else's.
+type Outgoing = (Option<FeedId>, Message);
 
 struct Connection {
     engine: Engine,
@@ -119,7 +127,7 @@ struct Connection {
     ingests: FuturesOrdered<BoxFuture<'static, Settled>>,
     /// What the session wants done; it waits while messages wait to be taken by the socket.
     effects: VecDeque<ServerEffect>,
-    outgoing: VecDeque<Message>,
+    outgoing: VecDeque<Outgoing>,
     /// Since when the socket has taken nothing of what it is to send; `None` when it has sent everything.
     sending_since: Option<Instant>,
     closing: bool,
@@ -155,13 +163,13 @@ impl Connection {
         };
         if let Some(goodbye) = end.farewell() {
             self.outgoing
-                .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| Message::Binary(bytes.into())));
+                .extend(wire::encode(&Frame::Goodbye(goodbye)).ok().map(|bytes| (None, Message::Binary(bytes.into()))));
         }
         if !matches!(end, End::Stuck | End::Gone) {
-            self.outgoing.push_back(Message::Close(None));
+            self.outgoing.push_back((None, Message::Close(None)));
             let last_words = std::mem::take(&mut self.outgoing);
             let sending = async {
-                for message in last_words {
+                for (_, message) in last_words {
                     self.sink.send(message).await?;
                 }
                 Ok::<_, axum::Error>(())
@@ -228,10 +236,14 @@ impl Connection {
         if news.cut_off {
             return Err(End::Unavailable);
         }
-        // First of all: what was taken from the account is not sent any more.
         if let Some(grants) = news.grants {
+            self.withhold(&grants)?;
             self.news.read(grants.feeds.iter().map(|feed| feed.feed));
             self.handle(ServerEvent::Regranted(grants));
+            let live: BTreeSet<_> = self.session.feeds().collect();
+            if !live.is_empty() {
+                self.news.keep_only(&live);
+            }
         }
         for (feed, seq) in news.merged {
             self.handle(ServerEvent::Merged(feed, seq));
@@ -246,11 +258,24 @@ impl Connection {
         Ok(())
     }
 
+    /// Entries that wait for a slow reader while their owner ends what they shared are not sent, and their session ends:
+    /// the device resumes by its cursors.
+    fn withhold(&mut self, grants: &Grants) -> Result<(), End> {
+        let revoked = |feed: &FeedId| !grants.feeds.iter().any(|granted| granted.feed == *feed);
+        let waits = |effect: &ServerEffect| matches!(effect, ServerEffect::SendOfOther(feed, _) if revoked(feed));
+        let before = self.outgoing.len();
+        self.outgoing.retain(|(of, _)| !of.as_ref().is_some_and(revoked));
+        if self.outgoing.len() < before || self.effects.iter().any(waits) {
+            return Err(End::Withheld);
+        }
+        Ok(())
+    }
+
     fn ping(&mut self) -> Result<(), End> {
         if !std::mem::take(&mut self.answered_ping) {
             return Err(End::Silent);
         }
-        self.outgoing.push_back(Message::Ping(Default::default()));
+        self.outgoing.push_back((None, Message::Ping(Default::default())));
         Ok(())
     }
 
@@ -259,17 +284,24 @@ impl Connection {
     }
 
     async fn perform(&mut self, state: &AppState, effect: ServerEffect) -> Result<(), End> {
+        let of = if let ServerEffect::SendOfOther(feed, _) = &effect { Some(*feed) } else { None };
         let performed = match effect {
             ServerEffect::LoadAccount { cursors, actors } => self.load_account(&cursors, &actors).await,
             effect => self.engine.perform(self.device, effect).await,
         };
         match performed.map_err(|error| unavailable(&error))? {
-            Performed::Send(message) => self.outgoing.push_back(Message::Binary(message.into())),
+            Performed::Send(message) => self.outgoing.push_back((of, Message::Binary(message.into()))),
             Performed::Close(message) => {
-                self.outgoing.push_back(Message::Binary(message.into()));
+                self.outgoing.push_back((None, Message::Binary(message.into())));
                 self.closing = true;
             }
-            Performed::Event(event) => self.handle(event),
+            Performed::Event(event) => {
+                if let ServerEvent::Denied(grants) = &event {
+                    self.withhold(grants)?;
+                    self.news.read(grants.feeds.iter().map(|feed| feed.feed));
+                }
+                self.handle(event);
+            }
             Performed::Renew(Token(token)) => Box::pin(self.renew(state, &token)).await?,
             Performed::Ingest { batch, feeds } => {
                 let (engine, device) = (self.engine.clone(), self.device);
@@ -318,9 +350,9 @@ fn end_of(access: &Access, state: &AppState) -> Instant {
 
 /// Hands the next message to the socket, or flushes what it has. Being dropped half-way loses nothing: a message leaves
 /// the queue in the moment in which the socket takes it.
-async fn send_next(sink: &mut SplitSink<WebSocket, Message>, outgoing: &mut VecDeque<Message>) -> Result<(), End> {
+async fn send_next(sink: &mut SplitSink<WebSocket, Message>, outgoing: &mut VecDeque<Outgoing>) -> Result<(), End> {
     poll_fn(|context| sink.poll_ready_unpin(context)).await.map_err(|_| End::Gone)?;
-    if let Some(message) = outgoing.pop_front() {
+    if let Some((_, message)) = outgoing.pop_front() {
         sink.start_send_unpin(message).map_err(|_| End::Gone)?;
     }
     if outgoing.is_empty() {

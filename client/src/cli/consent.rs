@@ -1,6 +1,7 @@
 //! `fitme invite`, `accept`, `grants`, `revoke` and `clients`: who may see what. Giving and ending a grant is a write like
 //! any other, so both work offline and take effect with the next sync; invitations need the server.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
 use fitme_core::collection::Collection;
@@ -62,6 +63,12 @@ pub enum ConsentError {
     /// No name to be seen under.
     #[error("your profile has no name: say with --as NAME how you want to be seen")]
     NoName,
+    /// No such grant.
+    #[error("you share nothing with \"{0}\": `fitme grants` lists what you share, and with whom")]
+    NoGrant(String),
+    /// Several accounts of that name.
+    #[error("{0} accounts are called \"{1}\": revoke by the grant's id that `fitme grants` lists")]
+    SeveralGrantees(usize, String),
     /// No such client.
     #[error("nobody called \"{0}\" shares anything with you: `fitme clients` lists who does")]
     NoClient(String),
@@ -132,6 +139,12 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
     }
     let terms = runtime.block_on(consent::accept(store, &acceptance.code))?;
     let fields = grant(&terms, &shown_as, now_ms());
+    if let Some(same) =
+        given(store)?.into_iter().find(|given| given.state == State::Valid && same(&given.record, &fields))
+    {
+        writeln!(out, "that is shared already: {}", pick::short(same.doc_id))?;
+        return Ok(());
+    }
     let command = Command::Create { collection: Collection::Grants.name().to_owned(), fields };
     let written = store.write(&command, now_ms(), &mut rand::rng())?;
     writeln!(out, "{} with {}", out.paint(GOOD, "shared"), terms.grantee_name)?;
@@ -181,6 +194,17 @@ fn grant(terms: &Terms, shown_as: &str, now_ms: i64) -> Value {
         fields["until"] = json!(now_ms + i64::from(days) * MS_PER_DAY);
     }
     fields
+}
+
+/// Whether both let the same account see the same for the same purpose.
+fn same(known: &Value, new: &Value) -> bool {
+    let feeds = |record: &Value| {
+        let mut feeds: Vec<_> = list(record, "feeds").iter().map(feed_text).collect();
+        feeds.sort();
+        feeds
+    };
+    let says = |key: &str| text(known, key) == text(new, key);
+    says("grantee") && says("purpose") && feeds(known) == feeds(new)
 }
 
 /// What became of a grant.
@@ -264,15 +288,19 @@ fn feed_text(feed: &Value) -> String {
 /// # Errors
 /// [`Refusal`] where none is meant.
 pub fn revoke(whom: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let valid = given(store)?.into_iter().filter(|given| given.state == State::Valid);
+    // Also those that are over by this device's clock: the server's may differ.
+    let valid = given(store)?.into_iter().filter(|given| given.state != State::Revoked);
     let named = |given: &Given| {
         text(&given.record, "grantee_name").is_some_and(|name| name.eq_ignore_ascii_case(whom))
             || pick::short(given.doc_id) == whom
             || given.doc_id.to_string() == whom
     };
     let meant: Vec<_> = valid.filter(named).collect();
-    if meant.is_empty() {
-        return Err(ConsentError::NoClient(whom.to_owned()).into());
+    let grantees: BTreeSet<_> = meant.iter().filter_map(|given| text(&given.record, "grantee")).collect();
+    match grantees.len() {
+        0 => return Err(ConsentError::NoGrant(whom.to_owned()).into()),
+        1 => {}
+        several => return Err(ConsentError::SeveralGrantees(several, whom.to_owned()).into()),
     }
     for Given { doc_id, record, .. } in meant {
         let fields = json!({ "at": now_ms(), "kind": "revocation", "revokes": doc_id.to_string() });

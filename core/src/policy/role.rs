@@ -71,7 +71,6 @@ const SERVICE: &[(Collection, Access)] = &[
     (Meals, Read),
     (Moods, Read),
     (Measurements, Read),
-    (Journal, Read),
     (Biometrics, Read),
     (Sleep, Read),
     (Plans, Read),

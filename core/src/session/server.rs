@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::summary;
+use super::{summary, summary_at};
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
@@ -39,8 +39,8 @@ pub enum ServerEvent<'a> {
     Message(&'a [u8]),
     /// Answers [`ServerEffect::LoadAccount`].
     Account(Account),
-    /// Answers [`ServerEffect::RenewEpochs`]: the feeds' new epochs.
-    EpochsRenewed(Vec<(FeedId, Epoch)>),
+    /// Answers [`ServerEffect::RenewEpochs`].
+    EpochsRenewed,
     /// Answers [`ServerEffect::Ingest`].
     Settled(Settled),
     /// Answers [`ServerEffect::Read`].
@@ -53,6 +53,8 @@ pub enum ServerEvent<'a> {
     Merged(FeedId, u64),
     /// What others grant the account changed.
     Regranted(Arc<Grants>),
+    /// Answers [`ServerEffect::Read`] of somebody else's feed that may not be read (any more): what is granted now.
+    Denied(Arc<Grants>),
 }
 
 /// What the session wants done.
@@ -60,6 +62,8 @@ pub enum ServerEvent<'a> {
 pub enum ServerEffect {
     /// Send a message.
     Send(Vec<u8>),
+    /// Send entries of somebody else's feed.
+    SendOfOther(FeedId, Vec<u8>),
     /// Read the account's feeds, the digests at the cursors, and the last accepted entry of each actor.
     LoadAccount {
         /// At which numbers digests are needed.
@@ -240,7 +244,7 @@ enum Phase {
     /// The account is read again, at the cursors of the digests.
     Comparing(Hello, Vec<FeedDigest>),
     /// Feeds get new epochs.
-    Renewing(Hello, Box<Account>, Vec<FeedDigest>),
+    Renewing(Hello, Vec<FeedDigest>),
     /// Cursors are agreed.
     Live,
     Closed,
@@ -294,11 +298,16 @@ impl ServerSession {
         let outcome = match event {
             ServerEvent::Message(bytes) => self.message(bytes, &mut effects),
             ServerEvent::Account(account) => self.account(account, &mut effects),
-            ServerEvent::EpochsRenewed(epochs) => self.epochs_renewed(&epochs, &mut effects),
+            ServerEvent::EpochsRenewed => self.epochs_renewed(&mut effects),
             ServerEvent::Settled(settled) => self.settled(settled, &mut effects),
             ServerEvent::Page(page) => self.page(page, &mut effects),
             ServerEvent::Live(live) => self.live(live, &mut effects),
             ServerEvent::Regranted(grants) => self.regranted(&grants, &mut effects),
+            ServerEvent::Denied(grants) => {
+                self.reading = 0;
+                self.feeds.values_mut().for_each(|feed| feed.reading = false);
+                self.regranted(&grants, &mut effects)
+            }
             ServerEvent::Head(feed, head) => {
                 self.raise_head(feed, head);
                 self.expect_live(feed, false);
@@ -319,6 +328,11 @@ impl ServerSession {
                 effects
             }
         }
+    }
+
+    /// The feeds that the session sends, once it is live.
+    pub fn feeds(&self) -> impl Iterator<Item = FeedId> {
+        self.feeds.keys().copied()
     }
 
     /// Whether the device lacks something that is known here.
@@ -443,20 +457,19 @@ impl ServerSession {
             return self.go_live_from(&hello, &account, &digests, effects);
         }
         effects.push(ServerEffect::RenewEpochs(diverged));
-        self.phase = Phase::Renewing(hello, account, digests);
+        self.phase = Phase::Renewing(hello, digests);
         Ok(())
     }
 
-    fn epochs_renewed(&mut self, epochs: &[(FeedId, Epoch)], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
-        let Phase::Renewing(hello, mut account, digests) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+    /// The account is read once more: what was granted or appended meanwhile was told to nobody, as no feed was live yet.
+    fn epochs_renewed(&mut self, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        let Phase::Renewing(hello, digests) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return Err(goodbye(Reason::BadFrame, "epochs were renewed that nobody asked for"));
         };
-        for feed in &mut account.feeds {
-            if let Some((_, epoch)) = epochs.iter().find(|(id, _)| *id == feed.feed) {
-                feed.epoch = *epoch;
-            }
-        }
-        self.go_live_from(&hello, &account, &digests, effects)
+        let cursors = Cursors(digests.iter().map(|held| (held.feed, held.cursor)).collect());
+        effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
+        self.phase = Phase::Comparing(hello, digests);
+        Ok(())
     }
 
     fn go_live_from(
@@ -500,12 +513,10 @@ impl ServerSession {
         }
     }
 
-    /// Others granted the account something, or took it: from now on nothing more of what was taken is sent, and what is
-    /// new is sent from its first entry. Before Live there is nothing to do: the account is read again by then.
+    /// Others granted the account something, or took it: the device is told, and what is new is sent from its first entry.
+    /// Before Live there is nothing to do: the account is read again by then. What was taken is not sent whether the session
+    /// has heard of it or not: each page of somebody else's feed is judged when it is read.
     fn regranted(&mut self, grants: &Grants, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
-        // It may be the answer to a reading that was denied; no other one is under way.
-        self.reading = 0;
-        self.feeds.values_mut().for_each(|feed| feed.reading = false);
         if !matches!(self.phase, Phase::Live) || !self.shares || grants.version < self.grants_version {
             return Ok(());
         }
@@ -617,6 +628,10 @@ impl ServerSession {
         self.raise_head(live.feed, last);
         self.expect_live(live.feed, false);
         let Some(feed) = self.feeds.get(&live.feed) else { return Ok(()) };
+        // Somebody else's is read from the database, where it is judged at that moment.
+        if feed.granted.is_some() {
+            return Ok(());
+        }
         if !matches!(self.phase, Phase::Live) || feed.reading || feed.sent + 1 < live.first_seq || feed.sent >= last {
             return Ok(());
         }
@@ -668,7 +683,12 @@ impl ServerSession {
         }
         feed.sent += entries.len() as u64;
         let page = FeedPage { feed: feed_id, first_seq, items, merged_seq: feed.merged };
-        self.send(&Frame::Entries(vec![page]), effects)
+        if feed.granted.is_none() {
+            return self.send(&Frame::Entries(vec![page]), effects);
+        }
+        let message = wire::encode(&Frame::Entries(vec![page])).map_err(|error| bad_frame(&error))?;
+        effects.push(ServerEffect::SendOfOther(feed_id, message));
+        Ok(())
     }
 
     /// Asks for the next page of the feed that is behind, one at a time, while the window is open.
@@ -765,17 +785,4 @@ fn granted_frame(feed: &AccountFeed) -> FeedGranted {
         scope: feed.scope.clone(),
         epoch: feed.epoch,
     }
-}
-
-/// The summary that a device with these cursors has if its history is this one; `None` if it cannot be.
-fn summary_at(account: &Account, cursors: &Cursors) -> Option<[u8; 16]> {
-    let held = cursors
-        .0
-        .iter()
-        .map(|(id, cursor)| {
-            let feed = account.feeds.iter().find(|feed| feed.feed == *id)?;
-            Some((feed.feed, feed.epoch, *cursor, feed.digest_at_cursor?))
-        })
-        .collect::<Option<Vec<_>>>()?;
-    Some(summary(held))
 }

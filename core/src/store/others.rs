@@ -57,12 +57,33 @@ impl OpenStores {
         {
             self.open.remove(&oldest);
         }
+        let path = path_of(own, owner);
         let opened = match self.open.remove(&owner) {
-            Some((_, store)) => store,
-            None => Store::open_for_reading(&path_of(own, owner), writer)?,
+            // Another process of this home may have removed the file, and it may be there anew.
+            Some((_, store)) if store.is_the_file_at(&path) => store,
+            _ => Store::open_for_reading(&path, writer)?,
         };
         Ok(&mut self.open.entry(owner).insert_entry((self.clock, opened)).into_mut().1)
     }
+}
+
+impl Store {
+    fn is_the_file_at(&self, path: &Path) -> bool {
+        self.file.is_some() && self.file == file_number(path)
+    }
+}
+
+/// What tells a file from another one that later has its name; `None` if there is no file.
+#[cfg(unix)]
+pub(super) fn file_number(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
+/// Elsewhere an open file cannot be removed.
+#[cfg(not(unix))]
+pub(super) fn file_number(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|_| 0)
 }
 
 /// The store of somebody else's feeds, beside the home's own at `own`.
@@ -108,6 +129,9 @@ impl Store {
         let mut feeds = Vec::new();
         for (owner, shared) in self.shared()? {
             let held = self.opened(owner)?.own_feeds()?;
+            for gone in shared.iter().filter(|feed| !held.iter().any(|row| row.feed == **feed)) {
+                self.forget_shared(owner, *gone)?;
+            }
             feeds.extend(held.into_iter().filter(|row| shared.contains(&row.feed)));
         }
         Ok(feeds)
@@ -159,13 +183,23 @@ impl Store {
             remove_files(&path_of(&self.path, owner))?;
             self.conn.execute("DELETE FROM written_for WHERE owner = ?", [owner])?;
         }
-        // Last: after a crash before this the server says it again, and all of the above is repeated.
+        // Last: what a crash leaves of this row names a feed that is in no store, and goes with the next Hello.
         let ended = self.conn.query_row(
             "DELETE FROM shared WHERE wire = ? RETURNING owner_name, collection",
             [feed.0 as i64],
             |row| Ok(Ended { name: row.get(0)?, collection: row.get(1)?, unsent }),
         );
         Ok(ended.optional()?)
+    }
+
+    /// Finishes what a crash interrupted: a feed is named here only after its store knows it, and forgotten there first.
+    fn forget_shared(&mut self, owner: AccountId, feed: FeedId) -> Result<(), StoreError> {
+        self.conn.execute("DELETE FROM shared WHERE wire = ?", [feed.0 as i64])?;
+        if !self.shared()?.contains_key(&owner) {
+            self.others.open.remove(&owner);
+            remove_files(&path_of(&self.path, owner))?;
+        }
+        Ok(())
     }
 
     /// Applies pages of others' feeds, each owner's in one transaction.
@@ -219,8 +253,9 @@ fn purge(conn: &mut Connection, feed: FeedId) -> Result<(), StoreError> {
         tx.execute(statement, [feed.0 as i64])?;
     }
     tx.commit()?;
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+    // Another process that reads keeps the journal as it is, and what was deleted in it: then the removal is not done.
+    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }
 
 fn remove_files(path: &Path) -> Result<(), StoreError> {

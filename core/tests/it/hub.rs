@@ -330,22 +330,18 @@ impl Link {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
-                ServerEffect::Send(message) | ServerEffect::Close(message) => {
+                ServerEffect::Send(message) | ServerEffect::SendOfOther(_, message) | ServerEffect::Close(message) => {
                     self.bytes += message.len();
                     self.to_device.push_back(message);
                     continue;
                 }
                 ServerEffect::LoadAccount { cursors, actors } => ServerEvent::Account(hub.account(&cursors, &actors)),
-                ServerEffect::RenewEpochs(feeds) => ServerEvent::EpochsRenewed(
-                    feeds
-                        .into_iter()
-                        .map(|id| {
-                            let feed = hub.feeds.get_mut(&id).expect("a known feed");
-                            feed.epoch.0[7] ^= 0xff;
-                            (id, feed.epoch)
-                        })
-                        .collect(),
-                ),
+                ServerEffect::RenewEpochs(feeds) => {
+                    for id in feeds {
+                        hub.feeds.get_mut(&id).expect("a known feed").epoch.0[7] ^= 0xff;
+                    }
+                    ServerEvent::EpochsRenewed
+                }
                 ServerEffect::Ingest { batch, feeds } => {
                     let before = hub.heads();
                     let settled = hub.ingest(batch, &feeds);

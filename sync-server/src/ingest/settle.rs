@@ -217,7 +217,6 @@ impl Settler {
             }
         }
         answer(group);
-        // What was taken from somebody before what they would otherwise still be sent.
         for grantee in done.regranted {
             (self.on_commit)(Committed::Regranted(grantee));
         }

@@ -204,3 +204,44 @@ fn what_was_written_for_somebody_who_ended_it_is_told_and_removed() {
     ann.done(&["sync"]);
     assert_eq!(ann.done(&["list", "workouts"]), "no workouts here\n");
 }
+
+/// The entry that Ann logged after she had ended it went to the watching trainer from memory, because both came in one
+/// push and so in one commit.
+#[test]
+fn what_is_logged_after_the_end_is_not_sent_although_both_arrive_together() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(&server, "training");
+    let mut watching = tom.spawn(&["sync", "--watch"]);
+    let lines = watched(&mut watching);
+    wait_for(&lines, "everything is on both sides");
+    ann.done(&["revoke", "Tom"]);
+    ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
+    ann.done(&["sync"]);
+    loop {
+        let line = lines.recv_timeout(PATIENCE).expect("Tom hears that it ended");
+        assert!(!line.contains("record"), "{line}");
+        if line.contains("Ann no longer shares workouts") {
+            break;
+        }
+    }
+    assert!(!holds(tom.home(), MARKER));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+/// Accepting twice, as after a lost answer, shares once: else ending it would end one of two.
+#[test]
+fn accepting_twice_shares_once() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(&server, "training");
+    let code = tom.done(&["invite", "--name", "Tom"]);
+    let code = code.split_whitespace().last().unwrap().to_owned();
+    let again = ann.done(&["accept", &code, "--yes", "--as", "Ann"]);
+    assert!(again.contains("that is shared already"), "{again}");
+    let nobody = ann.run(&["revoke", "Berta"]);
+    assert!(nobody.stderr.contains("you share nothing with \"Berta\""), "{}", nobody.stderr);
+    ann.done(&["revoke", "Tom"]);
+    ann.sync();
+    tom.done(&["sync"]);
+    assert!(tom.done(&["clients"]).contains("nobody shares anything with you"));
+}
