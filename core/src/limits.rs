@@ -47,6 +47,8 @@ pub const ONCE_PUSH_BYTES: usize = 256 << 10;
 pub const ONCE_ANSWER_BYTES: usize = 4 << 20;
 /// Feeds that all grants of one account name together: a hundred people who see everything.
 pub const GRANTED_FEEDS_OF_AN_ACCOUNT: u64 = 2_000;
+/// Feeds that others grant one account together: with its own they fit one session.
+pub const GRANTED_FEEDS_TO_AN_ACCOUNT: u64 = 9_000;
 /// One free text (a note), in UTF-8 bytes.
 pub const PROSE_BYTES: usize = 64 << 10;
 /// One short text (a title, a name, a tag), in UTF-8 bytes.
@@ -60,8 +62,8 @@ pub const ACCOUNT_BYTES: u64 = 4 << 30;
 pub const ACCOUNT_DOCUMENTS: u64 = 1_000_000;
 /// Sockets of one device on one node: every writer of a home may have its own.
 pub const DEVICE_SOCKETS: usize = ACTORS;
-/// Frames a second of one device, over all its sockets and one-shot exchanges, in the long run. A device that pushes entries one by one as fast as
-/// receipts come back sends some hundreds; so many cost the server a twentieth of a core.
+/// Frames a second of one device, over all its sockets and one-shot exchanges, in the long run. A device that pushes
+/// entries one by one as fast as receipts come back sends some hundreds; so many cost the server a twentieth of a core.
 pub const DEVICE_FRAMES_PER_SECOND: u32 = 1_000;
 /// Frames that a device may send at once, after a pause.
 pub const DEVICE_FRAMES_BURST: u32 = 10_000;

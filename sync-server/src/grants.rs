@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fitme_core::collection::Collection;
 use fitme_core::id::{DocId, FeedId};
+use fitme_core::limits;
 use fitme_core::policy::{Access, Action, Permit, Place, judge};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -35,7 +36,7 @@ pub struct GrantedTo {
 /// What the owners permit, each with its grant.
 type Permits = HashMap<(Uuid, Uuid), Vec<(DocId, Permit)>>;
 
-/// What each owner permits each grantee, and the database's clock in ms UTC.
+/// What each owner permits each grantee, by lookups as in ingest's `known.sql`, and the database's clock in ms UTC.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -46,9 +47,13 @@ pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i
         r#"SELECT g.account, g.grantee, g.grant_id, g.feed, g.access, g.shown_as, g.from_ms, g.until_ms,
                   f.collection, f.scope
            FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
-           JOIN grants_now g USING (account, grantee) JOIN feeds f USING (feed)"#,
+           CROSS JOIN LATERAL (
+               SELECT * FROM grants_now WHERE grantee = asked.grantee AND account = asked.account LIMIT $3
+           ) AS g
+           CROSS JOIN LATERAL (SELECT collection, scope FROM feeds WHERE feed = g.feed LIMIT 1) AS f"#,
         &owners,
-        &grantees
+        &grantees,
+        limits::GRANTED_FEEDS_OF_AN_ACCOUNT.cast_signed()
     )
     .fetch_all(&mut *db)
     .await?;

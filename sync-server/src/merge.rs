@@ -45,8 +45,8 @@ pub struct MergeWorkers {
 }
 
 impl MergeWorkers {
-    /// Starts workers of whom `workers` compute at a time. Whoever appends calls `wake.notify_one()` once for each feed; `on_merged` hears how
-    /// far a feed is merged, and must not block.
+    /// Starts workers of whom `workers` compute at a time. Whoever appends calls `wake.notify_one()` once for each feed;
+    /// `on_merged` hears how far a feed is merged, and must not block.
     #[must_use]
     pub fn start(
         pool: &PgPool,

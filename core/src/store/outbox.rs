@@ -1,6 +1,6 @@
 //! What the server does not have yet, one lane a document: pending -> (in flight) -> accepted, until the cursor and the
-//! server's merge have passed it; the merge stops before a document in quarantine, whose commands are so kept. A refused entry leaves its lane; later ones of that document wait beside it, every
-//! other document goes on (invariants I3 and I9). What is in flight is the session's to know: after a cut it is pushed
+//! server's merge have passed it; the merge stops before a document in quarantine, whose commands are so kept. A refused
+//! entry leaves its lane; later ones of that document wait beside it, every other document goes on (invariants I3 and I9). What is in flight is the session's to know: after a cut it is pushed
 //! again and answered `duplicate`.
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fitme_core::entry::Digest;
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
-use fitme_core::policy::{self, Action, Permit};
+use fitme_core::policy::{self, Action, Denied, Permit};
 use fitme_core::record::{Consent, Given};
 use fitme_core::{limits, merge};
 use uuid::Uuid;
@@ -59,6 +59,8 @@ pub struct KnownGrants {
     pub relations: HashSet<(Uuid, Uuid)>,
     /// Feeds that all grants of an account name.
     pub feeds: HashMap<Uuid, u64>,
+    /// Feeds that others grant an account.
+    pub received: HashMap<Uuid, u64>,
     /// Grants that were revoked, perhaps before they arrived.
     pub revoked: HashSet<(Uuid, DocId)>,
 }
@@ -221,8 +223,13 @@ impl Planner<'_> {
         let who = candidate.device.account;
         let permits = self.known.grants.permits.get(&(place.owner, who)).map_or(&[][..], Vec::as_slice);
         let permits: Vec<_> = permits.iter().map(|(_, permit)| permit.clone()).collect();
-        policy::judge(who.into_bytes(), Action::Write, place.judged(), &permits, self.known.grants.now_ms)
-            .map_err(Rejection::NotPermitted)
+        policy::judge(who.into_bytes(), Action::Write, place.judged(), &permits, self.known.grants.now_ms).map_err(
+            |why| match why {
+                // What is not shared at all is, to others, as if it were not there.
+                Denied::NotGranted | Denied::NeverShared(_) => Rejection::NotYourFeed,
+                why => Rejection::NotPermitted(why),
+            },
+        )
     }
 
     /// Whether what the entry grants may be granted.
@@ -233,7 +240,14 @@ impl Planner<'_> {
             return Err(Rejection::NotInvited);
         }
         let named = grants.feeds.get(&account).copied().unwrap_or(0) + given.permits.len() as u64;
-        if named > limits::GRANTED_FEEDS_OF_AN_ACCOUNT { Err(Rejection::TooManyGrants) } else { Ok(()) }
+        if named > limits::GRANTED_FEEDS_OF_AN_ACCOUNT {
+            return Err(Rejection::TooManyGrants);
+        }
+        let received = grants.received.get(&Uuid::from_bytes(given.grantee)).copied().unwrap_or(0);
+        if received + given.permits.len() as u64 > limits::GRANTED_FEEDS_TO_AN_ACCOUNT {
+            return Err(Rejection::GranteeFull);
+        }
+        Ok(())
     }
 
     fn duplicate(&self, offer: &Offer, change: &Change) -> Option<Verdict> {
@@ -351,6 +365,7 @@ impl Planner<'_> {
                 let permits = given.permits.iter().map(|permit| (doc_id, permit.clone()));
                 grants.permits.entry((account, grantee)).or_default().extend(permits);
                 *grants.feeds.entry(account).or_default() += given.permits.len() as u64;
+                *grants.received.entry(grantee).or_default() += given.permits.len() as u64;
                 self.plan.consents.push(NewConsent { account, grant: doc_id, given: Some(given.clone()) });
             }
             // Its revocation came first and wins.

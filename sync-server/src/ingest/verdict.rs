@@ -2,7 +2,7 @@
 
 use fitme_core::change::BadChange;
 use fitme_core::id::EntryId;
-use fitme_core::limits::{self, GRANTED_FEEDS_OF_AN_ACCOUNT};
+use fitme_core::limits::{self, GRANTED_FEEDS_OF_AN_ACCOUNT, GRANTED_FEEDS_TO_AN_ACCOUNT};
 use fitme_core::policy::Denied;
 use fitme_core::record::BadContent;
 use fitme_core::wire::{Receipt, Refusal};
@@ -80,6 +80,11 @@ pub enum Rejection {
         GRANTED_FEEDS_OF_AN_ACCOUNT
     )]
     TooManyGrants,
+    /// More feeds than one account may be granted by others.
+    #[error(
+        "others share {GRANTED_FEEDS_TO_AN_ACCOUNT} feeds with that account, which is the most; ask it to end some first"
+    )]
+    GranteeFull,
     /// The document's first entry lies in another feed of the account.
     #[error("the record belongs to another collection of this account; give the new one an id of its own")]
     ForeignDocument,
@@ -145,7 +150,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every code, with what the person or the app can do; the list of errors in the documentation is made from it.
-    pub const CODES: [(&str, &str); 22] = [
+    pub const CODES: [(&str, &str); 23] = [
         ("kind_not_served", "The server is older than the device: update the server."),
         ("collection_not_served", "The server is older than the device: update the server."),
         ("entry_too_large", "Split the edit into smaller ones."),
@@ -155,6 +160,7 @@ impl Rejection {
         ("read_only", "The person lets you read this and not write it: ask for it with an invitation."),
         ("grant_not_valid_now", "What the person granted begins later or is over: ask for it again."),
         ("not_invited", "Accept an invitation of the account before granting it anything."),
+        ("grantee_full", "The account sees as much of others as it can: ask it to end something first."),
         ("too_many_grants", "Revoke grants that are not needed any more."),
         ("foreign_document", "The id belongs to a record of another collection: create the record anew."),
         ("document_exists", "The record was created before: edit it."),
@@ -182,8 +188,8 @@ impl Rejection {
             Self::NotYourFeed => "not_your_feed",
             Self::NotPermitted(Denied::ReadOnly) => "read_only",
             Self::NotPermitted(Denied::NotYet | Denied::Over) => "grant_not_valid_now",
-            // What is not shared at all is, to others, as if it were not there.
             Self::NotPermitted(_) => "not_your_feed",
+            Self::GranteeFull => "grantee_full",
             Self::NotInvited => "not_invited",
             Self::TooManyGrants => "too_many_grants",
             Self::ForeignDocument => "foreign_document",

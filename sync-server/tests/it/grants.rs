@@ -189,3 +189,21 @@ async fn an_accounts_grants_are_bounded() {
     assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
     assert_eq!(code(&cast.consent(&grant).await.1), "too_many_grants");
 }
+
+/// A trainer with so many clients that one session could not carry their feeds.
+#[tokio::test]
+async fn what_one_account_is_granted_is_bounded() {
+    let mut cast = Cast::on(Postgres::shared()).await;
+    sqlx::query(
+        "INSERT INTO grants_now (account, grant_id, feed, grantee, access, purpose, shown_as)
+         SELECT gen_random_uuid(), decode('00', 'hex'), n, $1, 'read', 'training', 'Ann' FROM generate_series(1, $2) n",
+    )
+    .bind(cast.tom.account)
+    .bind(i64::try_from(fitme_core::limits::GRANTED_FEEDS_TO_AN_ACCOUNT).unwrap() - 1)
+    .execute(&cast.node.pool)
+    .await
+    .unwrap();
+    let grant = cast.grant(Collection::Workouts, "read");
+    assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
+    assert_eq!(code(&cast.consent(&grant).await.1), "grantee_full");
+}

@@ -72,6 +72,7 @@ pub(super) async fn read(connection: &mut PgConnection, candidates: &[Candidate<
         known.relations = relations(connection, &consents).await?;
         known.feeds = granted_feeds(connection, &accounts).await?;
         known.revoked = revoked(connection, &consents).await?;
+        known.received = received_feeds(connection, &consents).await?;
     }
     Ok(known)
 }
@@ -90,8 +91,10 @@ async fn relations(
         })
         .unzip();
     let rows = sqlx::query!(
-        "SELECT account, grantee FROM relations JOIN UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
-             USING (account, grantee)",
+        "SELECT found.account, found.grantee FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
+         CROSS JOIN LATERAL (
+             SELECT account, grantee FROM relations WHERE account = asked.account AND grantee = asked.grantee LIMIT 1
+         ) AS found",
         &accounts,
         &grantees
     )
@@ -100,9 +103,12 @@ async fn relations(
     Ok(rows.into_iter().map(|row| (row.account, row.grantee)).collect())
 }
 
+/// Feeds that the grants of each account name, without those that are over.
 async fn granted_feeds(connection: &mut PgConnection, accounts: &[Uuid]) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT account, count(*) AS "feeds!" FROM grants_now WHERE account = ANY ($1) GROUP BY account"#,
+        r#"SELECT account, count(*) AS "feeds!" FROM grants_now
+           WHERE account = ANY ($1) AND (until_ms IS NULL OR until_ms > extract(epoch FROM clock_timestamp()) * 1000)
+           GROUP BY account"#,
         accounts
     )
     .fetch_all(connection)
@@ -110,12 +116,37 @@ async fn granted_feeds(connection: &mut PgConnection, accounts: &[Uuid]) -> Resu
     Ok(rows.into_iter().map(|row| (row.account, row.feeds.cast_unsigned())).collect())
 }
 
+/// Feeds that others grant each of the grantees already.
+async fn received_feeds(
+    connection: &mut PgConnection,
+    consents: &[Found<'_>],
+) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
+    let grantees: BTreeSet<_> = consents
+        .iter()
+        .filter_map(|(.., consent)| match consent {
+            Consent::Given(given) => Some(Uuid::from_bytes(given.grantee)),
+            Consent::Revoked(_) => None,
+        })
+        .collect();
+    let grantees: Vec<_> = grantees.into_iter().collect();
+    let rows = sqlx::query!(
+        r#"SELECT grantee, count(*) AS "feeds!" FROM grants_now WHERE grantee = ANY ($1) GROUP BY grantee"#,
+        &grantees
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.grantee, row.feeds.cast_unsigned())).collect())
+}
+
 async fn revoked(connection: &mut PgConnection, consents: &[Found<'_>]) -> Result<HashSet<(Uuid, DocId)>, sqlx::Error> {
     let accounts: Vec<_> = consents.iter().map(|(account, ..)| *account).collect();
     let grants: Vec<_> = consents.iter().map(|(_, grant, _)| grant.as_bytes()).collect();
     let rows = sqlx::query!(
-        "SELECT account, grant_id FROM revocations
-             JOIN UNNEST($1::uuid[], $2::bytea[]) AS asked (account, grant_id) USING (account, grant_id)",
+        "SELECT found.account, found.grant_id FROM UNNEST($1::uuid[], $2::bytea[]) AS asked (account, grant_id)
+         CROSS JOIN LATERAL (
+             SELECT account, grant_id FROM revocations
+             WHERE account = asked.account AND grant_id = asked.grant_id LIMIT 1
+         ) AS found",
         &accounts,
         &grants as &[&[u8]]
     )
