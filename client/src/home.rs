@@ -71,18 +71,18 @@ impl Home {
         &self.path
     }
 
-    /// Removes all that is in it.
+    /// Removes all that is in it, what others share included. The home's own store goes last: what is cut short leaves a
+    /// home, and can be done again.
     ///
     /// # Errors
     /// [`HomeError`] where the file system refuses.
     pub fn empty(&self) -> Result<(), HomeError> {
         let unusable = |reason| HomeError::Unusable { path: self.path.clone(), reason };
-        for entry in fs::read_dir(&self.path).map_err(unusable)?.flatten() {
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let removed = if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-            removed.map_err(unusable)?;
-        }
-        Ok(())
+        let files: io::Result<Vec<_>> =
+            fs::read_dir(&self.path).and_then(|files| files.map(|file| Ok(file?.path())).collect());
+        let mut files = files.map_err(unusable)?;
+        files.sort_by_key(|file| file.ends_with(STORE_FILE));
+        files.iter().try_for_each(fs::remove_file).map_err(unusable)
     }
 
     /// Opens its store for the writer `writer`, see [`Store::open`].
@@ -162,4 +162,27 @@ fn private_file() -> OpenOptions {
 #[cfg(not(unix))]
 fn close_to_others(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may")]
+
+    use super::*;
+
+    #[test]
+    fn a_home_that_could_not_be_emptied_is_still_a_home_and_is_emptied_the_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, obstacle) = (folder.path().join(STORE_FILE), folder.path().join("obstacle"));
+        let home = Home::open(Some(folder.path().to_owned())).unwrap();
+        for file in [STORE_FILE, "fitme-of-00.db", "fitme-of-00.db-wal"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        fs::create_dir(&obstacle).unwrap();
+        assert!(matches!(home.empty(), Err(HomeError::Unusable { .. })));
+        assert!(own.exists());
+        fs::remove_dir(&obstacle).unwrap();
+        home.empty().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

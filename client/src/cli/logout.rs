@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use fitme_core::store::{Status, Store};
+use fitme_core::store::Store;
 
 use super::out::{FAINT, GOOD, Out, WAITING};
 use super::{Refusal, runtime};
@@ -56,10 +56,10 @@ pub enum LogoutError {
 pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<(), Refusal> {
     let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
     if how.discard {
-        confirm(how.yes, unsent(&store.status()?), out)?;
+        confirm(how.yes, unsent(&mut store)?, out)?;
     } else if !how.keep {
         let sent = runtime()?.block_on(sync::until_synced(&mut store));
-        let unsent = unsent(&store.status()?);
+        let unsent = unsent(&mut store)?;
         if unsent > 0 {
             let reason = sent.err().map(|error| format!(" ({error})")).unwrap_or_default();
             return Err(LogoutError::Unsent { unsent: count(unsent), reason, email: identity.email }.into());
@@ -85,9 +85,10 @@ pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<()
     Ok(())
 }
 
-/// Changes that exist nowhere else: those that wait, and those that the server refused.
-fn unsent(status: &Status) -> u64 {
-    status.pending + status.waiting + status.rejected
+/// Changes that exist nowhere else, one's own and those for others: those that wait, and those that the server refused.
+fn unsent(store: &mut Store) -> Result<u64, Refusal> {
+    let status = store.status()?;
+    Ok(status.pending + status.waiting + status.rejected + store.unsent_for_others()?)
 }
 
 fn count(changes: u64) -> String {

@@ -12,7 +12,8 @@ use crate::recovery;
 /// A token that came by mail.
 #[derive(Debug, clap::Args)]
 pub struct Confirm {
-    /// The token
+    /// The token; it may begin with a hyphen
+    #[arg(allow_hyphen_values = true)]
     token: String,
     /// The server [default: the one this home knows]
     #[arg(long, value_name = "URL", env = "FITME_SERVER")]
@@ -29,7 +30,7 @@ pub struct Password {
     #[arg(long, requires = "forgotten")]
     email: Option<String>,
     /// The token that came by mail; every device is signed out
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     token: Option<String>,
     /// The server [default: the one this home knows]
     #[arg(long, value_name = "URL", env = "FITME_SERVER")]

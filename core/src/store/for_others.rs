@@ -84,6 +84,21 @@ impl Store {
         Ok(None)
     }
 
+    /// Writes of this device in the feeds of others that the server does not have, the refused ones included.
+    pub fn unsent_for_others(&mut self) -> Result<u64, StoreError> {
+        let mut unsent = 0;
+        for owner in self.written_for()? {
+            unsent += self.opened(owner)?.unsent()?;
+        }
+        Ok(unsent)
+    }
+
+    /// Writes in this very store that the server does not have, the refused ones included.
+    pub(super) fn unsent(&self) -> Result<u64, StoreError> {
+        let count = "SELECT (SELECT count(*) FROM outbox WHERE state <> 1) + (SELECT count(*) FROM rejected)";
+        Ok(self.conn.query_row(count, [], |row| row.get::<_, i64>(0))? as u64)
+    }
+
     fn is_settled(&self) -> Result<bool, StoreError> {
         let settled = "SELECT NOT EXISTS (SELECT 1 FROM outbox) AND NOT EXISTS (SELECT 1 FROM rejected)";
         Ok(self.conn.query_row(settled, [], |row| row.get(0))?)

@@ -192,6 +192,21 @@ impl Store {
         Ok(ended.optional()?)
     }
 
+    /// Removes what others share, as a device that is signed out could not hear that it ended; it comes again with the next
+    /// login. What this device wrote for somebody and the server does not have stays, and so that person's store.
+    pub(super) fn forget_others(&mut self) -> Result<(), StoreError> {
+        let written_for = self.written_for()?;
+        for (owner, feeds) in self.shared()? {
+            if written_for.contains(&owner) && self.opened(owner)?.unsent()? > 0 {
+                continue;
+            }
+            for feed in feeds {
+                self.forget_shared(owner, feed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Finishes what a crash interrupted: a feed is named here only after its store knows it, and forgotten there first.
     fn forget_shared(&mut self, owner: AccountId, feed: FeedId) -> Result<(), StoreError> {
         self.conn.execute("DELETE FROM shared WHERE wire = ?", [feed.0 as i64])?;

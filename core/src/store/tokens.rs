@@ -48,7 +48,8 @@ impl Store {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         set_tokens(&tx, &Tokens::default())?;
         set_meta(&tx, "locked", &[])?;
-        Ok(tx.commit()?)
+        tx.commit()?;
+        self.forget_others()
     }
 
     /// Whether the home is locked.

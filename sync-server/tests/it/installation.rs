@@ -117,12 +117,14 @@ async fn a_database_that_may_lose_writes_is_warned_about() {
 #[test]
 fn no_output_shows_the_password_of_the_database() {
     let secret = "hunter22";
+    let data = tempfile::tempdir().unwrap();
     for url in [format!("mysql://ana:{secret}@localhost/x"), format!("postgres://ana:{secret}@127.0.0.1:1/x")] {
         for arguments in [vec!["serve"], vec!["serve", "--help"], vec!["migrate"]] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_sync-server"));
             command
                 .args(arguments)
                 .env("DATABASE_URL", &url)
+                .env("FITME_DATA", data.path())
                 .env("FITME_LISTEN", "127.0.0.1:0")
                 .env("FITME_LOG", "debug");
             let output = command.output().unwrap();
@@ -133,7 +135,7 @@ fn no_output_shows_the_password_of_the_database() {
 }
 
 fn run(command: &str, database_url: &str) -> Output {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_sync-server"));
+    let (mut program, data) = (Command::new(env!("CARGO_BIN_EXE_sync-server")), tempfile::tempdir().unwrap());
     program.arg(command).env("DATABASE_URL", database_url).env("FITME_LISTEN", "127.0.0.1:0");
-    program.output().unwrap()
+    program.env("FITME_DATA", data.path()).output().unwrap()
 }

@@ -245,3 +245,30 @@ fn accepting_twice_shares_once() {
     tom.done(&["sync"]);
     assert!(tom.done(&["clients"]).contains("nobody shares anything with you"));
 }
+
+/// What Tom wrote for Ann and could not send would have gone with the emptied home, as only his own writes were counted.
+#[test]
+fn logging_out_does_not_lose_what_was_written_for_a_client() {
+    let mut server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, tom) = introduced(&server, "training");
+    ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
+    ann.sync();
+    tom.done(&["sync"]);
+    server.kill9();
+    tom.done(&["log", "workout", "--title", "Planned", "--set", "Squat 5x100kg", "--for", "Ann"]);
+    let refused = tom.run(&["logout"]);
+    assert!(refused.code == 1 && refused.stderr.contains("1 change is not on the server"), "{}", refused.stderr);
+    tom.done(&["logout", "--keep"]);
+    server.restart();
+    tom.done(&["login", "--server", server.url(), "--email", "tom@example.org"]);
+    tom.done(&["sync"]);
+    ann.done(&["sync"]);
+    assert!(ann.done(&["list", "workouts"]).contains("Planned"));
+
+    // A device that is signed out cannot hear that something ended, so it keeps nothing of others.
+    tom.done(&["logout", "--keep"]);
+    assert!(!holds(tom.home(), MARKER));
+    tom.done(&["login", "--server", server.url(), "--email", "tom@example.org"]);
+    tom.done(&["sync"]);
+    assert!(tom.done(&["list", "workouts", "--of", "Ann"]).contains(MARKER));
+}
