@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use fitme_core::store::{AdoptionError, Store};
 
-use super::out::{GOOD, Out};
+use super::out::{FAINT, GOOD, Out};
 use super::{Refusal, runtime};
 use crate::account::{self, Credentials};
 use crate::device_key::DeviceKey;
@@ -128,6 +128,11 @@ fn run(intent: Intent, who: Who, role: Option<String>, store: &mut Store, out: &
     let identity = &adoption.identity;
     let done = if intent == Intent::SignUp { "signed up" } else { "logged in" };
     writeln!(out, "{} as {}, this device is “{}”", out.paint(GOOD, done), identity.email, identity.device_name)?;
+    if intent == Intent::SignUp {
+        let confirm =
+            format!("a mail to {} brings a token: `fitme confirm TOKEN` confirms the address", identity.email);
+        writeln!(out, "{}", out.paint(FAINT, confirm))?;
+    }
     match store.status()?.pending {
         0 => {}
         1 => writeln!(out, "1 change from before goes to the server with the next `fitme sync`")?,

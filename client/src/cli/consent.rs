@@ -20,6 +20,8 @@ use crate::error::ServerError;
 use crate::sync;
 
 const MS_PER_DAY: i64 = 86_400_000;
+/// What the mark behind a feed's name means.
+const PLUS: &str = "+ also to write";
 
 /// What to ask others for.
 #[derive(Debug, clap::Args)]
@@ -111,7 +113,9 @@ pub fn invite(invitation: Invitation, store: &mut Store, out: &mut Out) -> Resul
     let invited = runtime()?.block_on(consent::invite(store, &request))?;
     writeln!(out, "invitation {}", out.paint(GOOD, &invited.code))?;
     let until = when::show(invited.expires_at_ms, None);
-    writeln!(out, "asks for {}; until {until} one person can take it with", wanted(&request.feeds))?;
+    writeln!(out, "asks to see {}", wanted(&request.feeds))?;
+    writeln!(out, "{}", out.paint(FAINT, PLUS))?;
+    writeln!(out, "one person can take it until {until}:")?;
     writeln!(out, "  fitme accept {}", invited.code)?;
     Ok(())
 }
@@ -119,7 +123,7 @@ pub fn invite(invitation: Invitation, store: &mut Store, out: &mut Out) -> Resul
 fn wanted(feeds: &[Asked]) -> String {
     let feeds = feeds.iter().map(|asked| {
         let name = name_of(&asked.collection, &asked.scope);
-        if asked.access == "write" { format!("{name} (also to write)") } else { name }
+        if asked.access == "write" { format!("{name} +") } else { name }
     });
     feeds.collect::<Vec<_>>().join(", ")
 }
@@ -275,7 +279,9 @@ pub fn grants(all: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
             until.into(),
         ]);
     }
-    Ok(out.print(&mut table)?)
+    out.print(&mut table)?;
+    writeln!(out, "{}", out.paint(FAINT, PLUS))?;
+    Ok(())
 }
 
 fn feed_text(feed: &Value) -> String {

@@ -80,7 +80,7 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
 fn ended(Ended { name, collection, unsent }: &Ended) -> String {
     let lost = match unsent {
         0 => String::new(),
-        unsent => format!(", and with it {} of yours that were not sent", changes(*unsent)),
+        unsent => format!(", and with it {} of yours, not sent yet", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: it was removed here{lost}")
 }
