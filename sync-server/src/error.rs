@@ -74,7 +74,7 @@ errors! {
         "The account asks for codes already; turn that off first.";
     /// A mailed token that is unknown, used or over.
     WrongToken = "wrong_token", BAD_REQUEST, INFO,
-        "The mailed token is wrong, was used before or is too old; have another one mailed.";
+        "The mailed token is wrong, was used before or is too old; `fitme password --forgotten --email …` has another one mailed, which confirms the address as well.";
     /// Too many failed logins for this address from this network.
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, WARN,
         "Too many logins have failed; try again after the time in retry-after.";
@@ -98,7 +98,7 @@ errors! {
         "The server does not know this refresh token; prove by the device's key that it is the same device, or log in again.";
     /// An account whose address is not confirmed wants to deal with others.
     AddressUnconfirmed = "address_unconfirmed", FORBIDDEN, INFO,
-        "Confirm this account's address first, by the token that was mailed to it.";
+        "Confirm this account's address first: `fitme confirm TOKEN` with the token that was mailed to it.";
     /// What the account's role may not ask others for.
     NotForRole = "not_for_role", FORBIDDEN, INFO,
         "This account's role may not ask others for that; docs/permissions.md lists what it may ask for.";

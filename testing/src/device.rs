@@ -15,6 +15,7 @@ pub struct Device {
     name: String,
     home: TempDir,
     password: String,
+    new_password: Option<String>,
 }
 
 /// How a command ended.
@@ -36,13 +37,20 @@ impl Device {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { name: name.to_owned(), home, password: PASSWORD.to_owned() }
+        Self { name: name.to_owned(), home, password: PASSWORD.to_owned(), new_password: None }
     }
 
     /// The same device with another password in its environment.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
         password.clone_into(&mut self.password);
+        self
+    }
+
+    /// The same device with a password in its environment to change to.
+    #[must_use]
+    pub fn with_new_password(mut self, password: &str) -> Self {
+        self.new_password = Some(password.to_owned());
         self
     }
 
@@ -113,6 +121,9 @@ impl Device {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(built("fitme"));
         command.arg("--home").arg(self.home()).args(args).env("FITME_PASSWORD", &self.password);
+        if let Some(password) = &self.new_password {
+            command.env("FITME_NEW_PASSWORD", password);
+        }
         command
     }
 }

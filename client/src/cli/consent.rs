@@ -172,7 +172,7 @@ fn print_terms(terms: &Terms, shown_as: &str, out: &mut Out) -> io::Result<()> {
     writeln!(out, "{grantee_name} ({grantee_email}), {role}, asks for")?;
     for asked in &terms.feeds {
         let name = name_of(&asked.collection, &asked.scope);
-        let how = if asked.access == "write" { "to see and to add to it" } else { "to see it" };
+        let how = if asked.access == "write" { "to see, to add to and to change" } else { "to see" };
         writeln!(out, "  {name:<20} {}", out.paint(FAINT, how))?;
     }
     let long = days.map_or_else(|| "until you end it".to_owned(), |days| format!("for {days} days"));
@@ -286,7 +286,7 @@ pub fn grants(all: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
 
 fn feed_text(feed: &Value) -> String {
     let name = name_of(text(feed, "collection").unwrap_or_default(), text(feed, "scope").unwrap_or_default());
-    if text(feed, "access") == Some("write") { format!("{name} +") } else { name }
+    if text(feed, "access") == Some("write") { format!("{name}\u{a0}+") } else { name }
 }
 
 /// Ends a grant, or all valid ones of one person.

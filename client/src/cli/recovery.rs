@@ -4,7 +4,7 @@ use std::io::Write;
 
 use fitme_core::store::Store;
 
-use super::account::{NEW_PASSWORD_VARIABLE, PASSWORD_VARIABLE, Secret, secret};
+use super::account::{NEW_PASSWORD_VARIABLE, Secret, secret};
 use super::out::{FAINT, GOOD, Out, STRONG};
 use super::{Refusal, runtime};
 use crate::recovery;
@@ -76,7 +76,7 @@ pub fn password(how: Password, store: &mut Store, out: &mut Out) -> Result<(), R
     }
     if let Some(token) = how.token {
         let server = server(how.server, store)?;
-        let new = secret(None, Secret::New { variable: PASSWORD_VARIABLE })?;
+        let new = secret(None, Secret::New { variable: NEW_PASSWORD_VARIABLE })?;
         runtime()?.block_on(recovery::reset_password(&server, &token, &new))?;
         let done = out.paint(GOOD, "password changed");
         return Ok(writeln!(out, "{done}; every device has to log in again")?);

@@ -15,8 +15,12 @@ fn ann_confirms_her_address_forgets_her_password_and_asks_for_codes() {
 
     phone.done(&["password", "--forgotten", "--email", ANN]);
     let token = server.mailed(ANN, "--token");
-    let phone = phone.with_password("another horse battery");
+    // The old password was in the environment as well, and was set again as the new one.
+    let phone = phone.with_new_password("another horse battery");
     assert!(phone.done(&["password", "--token", &token]).contains("every device has to log in again"));
+    let old = phone.run(&["login", "--server", server.url(), "--email", ANN]);
+    assert_eq!(old.code, 1, "the forgotten password is no longer one");
+    let phone = phone.with_password("another horse battery");
     let signed_out = phone.run(&["sync"]);
     assert!(signed_out.code == 1 && signed_out.stderr.contains("use `fitme login` again"), "{signed_out:?}");
     phone.log_in(server.url(), ANN);
