@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use fitme_core::collection::Collection;
 use fitme_core::limits::NAME_BYTES;
 use fitme_core::policy::{Access, Purpose, Role};
+use fitme_core::record::grant::GRANTED_FEEDS;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -23,8 +24,6 @@ use crate::state::AppState;
 const LIFETIME_DAYS: i32 = 14;
 /// Invitations of one account that can be accepted at a time.
 const OPEN_INVITES: i64 = 200;
-/// Feeds that one invitation may ask for: more than an account has.
-const ASKED_FEEDS: usize = 64;
 /// Days for which a grant may be asked for.
 const GRANT_DAYS: std::ops::RangeInclusive<i32> = 1..=3_650;
 /// Letters and digits that nobody mistakes for each other when a code is read out.
@@ -184,8 +183,8 @@ fn check(request: &Request, role: Role) -> Result<(), Refusal> {
         let (first, last) = (GRANT_DAYS.start(), GRANT_DAYS.end());
         return Err(ApiError::BadRequest.because(format!("days must be {first} to {last}.")));
     }
-    if request.feeds.is_empty() || request.feeds.len() > ASKED_FEEDS {
-        return Err(ApiError::BadRequest.because(format!("feeds must name 1 to {ASKED_FEEDS} feeds.")));
+    if request.feeds.is_empty() || request.feeds.len() > GRANTED_FEEDS {
+        return Err(ApiError::BadRequest.because(format!("feeds must name 1 to {GRANTED_FEEDS} feeds.")));
     }
     let purpose = Purpose::named(&request.purpose);
     let purpose =
