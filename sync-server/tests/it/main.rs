@@ -25,3 +25,4 @@ mod stack_order;
 mod telemetry;
 mod totp;
 mod two_nodes_ingest;
+mod wall;
