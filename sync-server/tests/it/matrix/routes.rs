@@ -64,7 +64,8 @@ async fn ask(cast: &Cast, method: &Method, path: &str, body: &Value, token: Opti
     let theirs = cast.owners[0].phone.device.device.to_string();
     let url = format!("{}{}", cast.server.url(), path.replace("{device}", &theirs));
     let body = body.to_string().replace("{device}", &theirs);
-    let request = reqwest::Client::new().request(method.clone(), url).header("content-type", "application/json").body(body);
+    let request =
+        reqwest::Client::new().request(method.clone(), url).header("content-type", "application/json").body(body);
     let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
     let answer = Answer::of(request.send().await.unwrap()).await;
     let text = answer.body.to_string();
