@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
 use crate::auth::Device;
-use crate::db::{door, installation, wall};
+use crate::db::{installation, wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -109,7 +109,7 @@ async fn log_in(
 /// The account of an address, and what its password is compared with.
 async fn known(state: &AppState, email: &str) -> Result<Option<(Uuid, String)>, sqlx::Error> {
     let mut tx = wall::of(&state.pool, &[]).await?;
-    let Some(account) = door::by_email(&mut tx, email).await? else { return Ok(None) };
+    let Some(account) = whose::by_email(&mut tx, email).await? else { return Ok(None) };
     let hash = sqlx::query_scalar!("SELECT password_hash FROM accounts WHERE account = $1", account);
     Ok(Some((account, hash.fetch_one(&mut *tx).await?)))
 }

@@ -6,10 +6,10 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
-pub mod door;
 pub mod installation;
 pub mod roles;
 pub mod wall;
+pub mod whose;
 
 /// Connections of one node. Beyond a few a core they only queue inside PostgreSQL instead of here.
 const POOL_SIZE: u32 = 16;

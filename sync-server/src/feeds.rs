@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::bytes::random_bytes;
-use crate::db::{door, wall};
+use crate::db::{wall, whose};
 use crate::grants::{self, Granted, GrantedTo};
 
 /// How far a feed has come.
@@ -201,7 +201,7 @@ pub async fn read_page(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Pag
 /// When the database does not answer.
 pub async fn read_page_of_other(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Option<Page>, sqlx::Error> {
     let mut tx = wall::of(pool, &[account]).await?;
-    let Some(owner) = door::by_grant(&mut tx, asked.feed.0.cast_signed(), account).await? else { return Ok(None) };
+    let Some(owner) = whose::by_grant(&mut tx, asked.feed.0.cast_signed(), account).await? else { return Ok(None) };
     let page = page(&mut tx, asked).await?;
     // Judged after it was read: what was appended after a revocation is then never let through.
     Ok(grants::may_read(&mut tx, account, owner, asked.feed).await?.then_some(page))

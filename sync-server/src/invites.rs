@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::accounts::address;
 use crate::auth::Device;
 use crate::bytes::random_bytes;
-use crate::db::{door, wall};
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -125,7 +125,7 @@ async fn look(
     JsonBody(Code { code }): JsonBody<Code>,
 ) -> Result<Json<Terms>, Refusal> {
     let mut tx = wall::of(&state.pool, &[device.account]).await?;
-    door::by_invite(&mut tx, &hash_of(&code), device.account).await?;
+    whose::by_invite(&mut tx, &hash_of(&code), device.account).await?;
     Ok(Json(terms(&mut tx, device.account, &code).await?))
 }
 
@@ -137,7 +137,7 @@ async fn accept(
 ) -> Result<Json<Terms>, Refusal> {
     let mut tx = wall::of(&state.pool, &[device.account]).await?;
     address::demand_confirmed(&mut tx, device.account).await?;
-    door::by_invite(&mut tx, &hash_of(&code), device.account).await?;
+    whose::by_invite(&mut tx, &hash_of(&code), device.account).await?;
     let grantee = sqlx::query_scalar!(
         "UPDATE invites SET accepted_by = $2, accepted_at = now()
          WHERE code_hash = $1 AND grantee <> $2 AND (accepted_by = $2 OR (accepted_by IS NULL AND expires_at > now()))

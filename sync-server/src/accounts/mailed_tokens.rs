@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::refresh_token::hash;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
-use crate::db::door;
+use crate::db::whose;
 
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 24;
@@ -82,7 +82,7 @@ pub async fn take(
     purpose: Purpose,
     now_ms: i64,
 ) -> Result<Option<Uuid>, sqlx::Error> {
-    if door::by_mailed_token(db, &hash(token)).await?.is_none() {
+    if whose::by_mailed_token(db, &hash(token)).await?.is_none() {
         return Ok(None);
     }
     let taken = sqlx::query!(

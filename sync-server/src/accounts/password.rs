@@ -12,7 +12,7 @@ use super::lockout::Attempt;
 use super::mailed_tokens::{self, Purpose};
 use super::sign_ins::{self, Cause};
 use crate::auth::Access;
-use crate::db::{door, wall};
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
@@ -44,7 +44,7 @@ async fn forgotten(State(state): State<AppState>, JsonBody(asking): JsonBody<For
 
 async fn letter(pool: &PgPool, email: String, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
     let mut tx = wall::of(pool, &[]).await?;
-    let Some(account) = door::by_email(&mut tx, &email).await? else { return Ok(None) };
+    let Some(account) = whose::by_email(&mut tx, &email).await? else { return Ok(None) };
     let token = mailed_tokens::make(&mut tx, account, Purpose::Reset, now_ms).await?;
     tx.commit().await?;
     Ok(token.map(|token| Letter {

@@ -10,7 +10,7 @@ use super::refresh_token::{Known, Meaning, REFRESH_LIFETIME, RefreshToken};
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
-use crate::db::door;
+use crate::db::whose;
 use crate::error::ApiError;
 
 /// Channel on which nodes hear at once which sign-in was ended; the poll finds what they missed.
@@ -84,7 +84,7 @@ pub async fn begin(db: &mut PgConnection, device: Device, now_ms: i64) -> Result
 /// # Errors
 /// When the database does not answer.
 pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<Exchange, sqlx::Error> {
-    if door::by_token(db, &token.family_hash()).await?.is_none() {
+    if whose::by_token(db, &token.family_hash()).await?.is_none() {
         return Ok(Exchange::Unproved);
     }
     let mut row = locked(db, token).await?;

@@ -1,5 +1,5 @@
-//! Who is at the door: what names an account before it is known whose rows may be touched. Each lookup asks a function of
-//! the database that answers with the account alone (migration 0007), and lets the transaction in to that account.
+//! Whose is it? Asked where a secret or a name is shown and it is not known yet whose rows may be touched. Each lookup asks
+//! the database for the account alone (migration 0007), and lets the transaction in to its rows.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -59,14 +59,16 @@ pub async fn by_invite(db: &mut PgConnection, hash: &[u8], guest: Uuid) -> Resul
 /// # Errors
 /// When the database does not answer.
 pub async fn by_grant(db: &mut PgConnection, feed: i64, grantee: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
-    let owner =
-        sqlx::query_scalar!("SELECT account FROM grants_now WHERE grantee = $1 AND feed = $2 LIMIT 1", grantee, feed)
-            .fetch_optional(&mut *db)
-            .await?;
-    if let Some(owner) = owner {
-        wall::enter(db, &[grantee, owner]).await?;
-    }
-    Ok(owner)
+    // In one message: a device waits for the page.
+    let found = sqlx::query!(
+        "SELECT account, set_config('fitme.accounts', ARRAY[$1, account]::text, true) FROM grants_now
+         WHERE grantee = $1 AND feed = $2 LIMIT 1",
+        grantee,
+        feed
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|found| found.account))
 }
 
 async fn let_in(db: &mut PgConnection, account: Option<Uuid>) -> Result<Option<Uuid>, sqlx::Error> {
