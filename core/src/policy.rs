@@ -136,6 +136,11 @@ fn best(permits: &[Permit], collection: Collection, scope: &str, wanted: Access,
 }
 
 impl Permit {
+    /// Whether it permits that much at this time.
+    pub fn allows(&self, wanted: Access, now_ms: i64) -> bool {
+        self.verdict(wanted, now_ms).is_ok()
+    }
+
     fn verdict(&self, wanted: Access, now_ms: i64) -> Result<(), Denied> {
         if self.until_ms.is_some_and(|until| until <= now_ms) {
             Err(Denied::Over)

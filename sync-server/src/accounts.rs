@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
+use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::db::{installation, wall, whose};
 use crate::error::{ApiError, Refusal};
@@ -169,7 +170,9 @@ async fn admit(
         Some(device) => device,
         None => devices::register(db, account, asking.name, key).await?,
     };
-    let sign_in = sign_ins::begin(db, Device { device, account }, state.clock.now_ms()).await?;
+    let now_ms = state.clock.now_ms();
+    let sign_in = sign_ins::begin(db, Device { device, account }, now_ms).await?;
     let installation = installation::in_hex(installation::current(db).await?);
+    audit::record(db, account, now_ms, Event::SignedIn { device }).await?;
     Ok(SignedIn { account, device, tokens: Tokens::of(state, &sign_in)?, installation, feeds })
 }

@@ -34,6 +34,31 @@ pub enum Command {
     Serve(ServeArgs),
     /// Brings the tables of the database up to this version of the server, then ends.
     Migrate(MigrateArgs),
+    /// Looks after the records of access.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// What can be done with the records of access.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Checks that no record of access was changed, removed or added by hand, and says which if one was. A server may run
+    /// meanwhile, unless its PostgreSQL is a private one.
+    Verify(AuditArgs),
+}
+
+/// Options of `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// File of the master key, by which the heads of the records were signed, as for `serve`.
+    #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
+    pub master_key: Option<PathBuf>,
+    /// Folder of the signed heads, as for `serve`.
+    #[arg(long, env = "FITME_AUDIT_DIR", value_name = "FOLDER")]
+    pub audit_dir: Option<PathBuf>,
+    /// Which database to check.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// Options of `serve`.
@@ -46,6 +71,10 @@ pub struct ServeArgs {
     /// Without it the first start makes one in the data folder.
     #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
     pub master_key: Option<PathBuf>,
+    /// Folder that gets signed heads of the records of access, best on another disk or computer than the database: whoever
+    /// rules the database must not be able to change it. Without it they lie beside the data folder.
+    #[arg(long, env = "FITME_AUDIT_DIR", value_name = "FOLDER")]
+    pub audit_dir: Option<PathBuf>,
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Device;
+use crate::clock::Clock;
 use crate::fanout::Fanout;
 use crate::feeds;
 use crate::hints::Hints;
@@ -33,6 +34,7 @@ pub struct Engine {
     pub fanout: Fanout,
     /// The sign-ins that are connected, so that they can be ended.
     pub live: LiveSignIns,
+    clock: Clock,
     hints: Hints,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
@@ -60,7 +62,7 @@ pub enum Performed {
 impl Engine {
     /// Starts ingest, merge workers and the talk with other nodes on this database, until `shutdown`.
     #[must_use]
-    pub fn start(pool: PgPool, shutdown: &CancellationToken) -> Self {
+    pub fn start(pool: PgPool, clock: Clock, shutdown: &CancellationToken) -> Self {
         let (fanout, hints, news) = (Fanout::default(), Hints::default(), Arc::new(Notify::new()));
         let (regrants, live_sign_ins) = (Regrants::default(), LiveSignIns::default());
         regrants.start(&pool, &fanout, shutdown);
@@ -79,7 +81,7 @@ impl Engine {
                 told.regranted(grantee);
             }
         });
-        Self { pool, ingest, fanout, live: live_sign_ins, hints, _workers: Arc::new(workers) }
+        Self { pool, ingest, fanout, live: live_sign_ins, clock, hints, _workers: Arc::new(workers) }
     }
 
     /// Performs one effect of a session of `device`. What waits for the database is boxed: a connection has room for all
@@ -106,7 +108,7 @@ impl Engine {
                 let asked = feeds::Asked { feed, after, max_bytes, max_entries: limits::ENTRIES_PAGE };
                 let page = match others {
                     false => Some(Box::pin(feeds::read_page(&self.pool, device.account, asked)).await?),
-                    true => Box::pin(feeds::read_page_of_other(&self.pool, device.account, asked)).await?,
+                    true => Box::pin(feeds::read_page_of_other(&self.pool, device, asked, self.clock.now_ms())).await?,
                 };
                 match page {
                     Some(page) => Performed::Event(ServerEvent::Page(page)),

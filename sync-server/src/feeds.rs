@@ -12,6 +12,8 @@ use fitme_core::wire::Cursors;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::audit::reads::{self, Read};
+use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::db::{wall, whose};
 use crate::grants::{self, Granted};
@@ -261,16 +263,28 @@ pub async fn read_page(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Pag
     page(&mut tx, asked).await
 }
 
-/// Reads a page of somebody else's feed; `None` if the judge does not let `account` read it.
+/// Reads a page of somebody else's feed, and notes for its owner that it was read; `None` if the judge does not let `reader`
+/// read it.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn read_page_of_other(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Option<Page>, sqlx::Error> {
-    let mut tx = wall::of(pool, &[account]).await?;
-    let Some(owner) = whose::by_grant(&mut tx, asked.feed.0.cast_signed(), account).await? else { return Ok(None) };
+pub async fn read_page_of_other(
+    pool: &PgPool,
+    reader: Device,
+    asked: Asked,
+    now_ms: i64,
+) -> Result<Option<Page>, sqlx::Error> {
+    let mut tx = wall::begin(pool, reads::BEGIN, &[reader.account]).await?;
+    let found = whose::by_grant(&mut tx, asked.feed.0.cast_signed(), reader.account).await?;
+    let Some(owner) = found else { return Ok(None) };
     let page = page(&mut tx, asked).await?;
     // Judged after it was read: what was appended after a revocation is then never let through.
-    Ok(grants::may_read(&mut tx, account, owner, asked.feed).await?.then_some(page))
+    let Some(purposes) = grants::may_read(&mut tx, reader.account, owner, asked.feed).await? else { return Ok(None) };
+    if let Some(read) = Read::of(&page, owner, reader, purposes) {
+        reads::note(&mut tx, &read, now_ms).await?;
+        tx.commit().await?;
+    }
+    Ok(Some(page))
 }
 
 async fn page(db: &mut PgConnection, asked: Asked) -> Result<Page, sqlx::Error> {

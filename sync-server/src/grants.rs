@@ -1,7 +1,7 @@
 //! What grants permit now, as the database has it; `policy::judge` decides what follows from it. Ingest writes the tables,
 //! in the transaction that appends the grant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use fitme_core::collection::Collection;
@@ -40,10 +40,20 @@ type Permits = HashMap<(Uuid, Uuid), Vec<(DocId, Permit)>>;
 /// # Errors
 /// When the database does not answer.
 pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i64, Permits), sqlx::Error> {
+    let mut permits = Permits::new();
+    for row in permit_rows(db, pairs).await? {
+        if let Some(permit) = row.permit() {
+            permits.entry((row.account, row.grantee)).or_default().push(permit);
+        }
+    }
+    Ok((now_ms(db).await?, permits))
+}
+
+async fn permit_rows(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<Vec<PermitRow>, sqlx::Error> {
     let (owners, grantees): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-    let rows = sqlx::query_as!(
+    sqlx::query_as!(
         PermitRow,
-        r#"SELECT g.account, g.grantee, g.grant_id, g.access, g.from_ms, g.until_ms, f.collection, f.scope
+        r#"SELECT g.account, g.grantee, g.grant_id, g.access, g.purpose, g.from_ms, g.until_ms, f.collection, f.scope
            FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
            CROSS JOIN LATERAL (
                SELECT * FROM grants_now WHERE grantee = asked.grantee AND account = asked.account LIMIT $3
@@ -53,15 +63,8 @@ pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i
         &grantees,
         limits::GRANTED_FEEDS_OF_AN_ACCOUNT.cast_signed()
     )
-    .fetch_all(&mut *db)
-    .await?;
-    let mut permits = Permits::new();
-    for row in rows {
-        if let Some(permit) = row.permit() {
-            permits.entry((row.account, row.grantee)).or_default().push(permit);
-        }
-    }
-    Ok((now_ms(db).await?, permits))
+    .fetch_all(db)
+    .await
 }
 
 /// The feeds that others' grants to `grantee`, who is in the transaction's list, name.
@@ -120,21 +123,34 @@ impl Named {
     }
 }
 
-/// Whether `who` may read a feed of `owner` now. Both are in the transaction's list.
+/// What for `who` may read a feed of `owner` now: the purposes of the grants, sorted; `None` if they may not. Both are in the
+/// transaction's list.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn may_read(db: &mut PgConnection, who: Uuid, owner: Uuid, feed: FeedId) -> Result<bool, sqlx::Error> {
+pub async fn may_read(
+    db: &mut PgConnection,
+    who: Uuid,
+    owner: Uuid,
+    feed: FeedId,
+) -> Result<Option<Vec<String>>, sqlx::Error> {
     let (feed, account) = (feed.0.cast_signed(), owner);
     let found = sqlx::query!("SELECT collection, scope FROM feeds WHERE feed = $1 AND account = $2", feed, account)
         .fetch_optional(&mut *db)
         .await?;
-    let Some(row) = found else { return Ok(false) };
-    let Some(collection) = Collection::named(&row.collection) else { return Ok(false) };
-    let (now_ms, permits) = permits(db, &[(owner, who)]).await?;
-    let permits: Vec<_> = permits.into_values().flatten().map(|(_, permit)| permit).collect();
-    let place = Place { owner: owner.into_bytes(), collection, scope: &row.scope };
-    Ok(judge(who.into_bytes(), Action::Read, place, &permits, now_ms).is_ok())
+    let Some(found) = found else { return Ok(None) };
+    let Some(collection) = Collection::named(&found.collection) else { return Ok(None) };
+    let rows = permit_rows(db, &[(owner, who)]).await?;
+    let now_ms = now_ms(db).await?;
+    let permits: Vec<_> = rows.iter().filter_map(PermitRow::permit).map(|(_, permit)| permit).collect();
+    let place = Place { owner: owner.into_bytes(), collection, scope: &found.scope };
+    if judge(who.into_bytes(), Action::Read, place, &permits, now_ms).is_err() {
+        return Ok(None);
+    }
+    let of_feed = rows.iter().filter(|row| row.collection == found.collection && row.scope == found.scope);
+    let valid = of_feed.filter(|row| row.permit().is_some_and(|(_, permit)| permit.allows(Access::Read, now_ms)));
+    let purposes: BTreeSet<_> = valid.map(|row| row.purpose.clone()).collect();
+    Ok(Some(purposes.into_iter().collect()))
 }
 
 /// Accounts to which something was granted or from which it was taken by a grant or a revocation within `window` by the
@@ -168,7 +184,8 @@ pub async fn turned_within(db: &mut PgConnection, window: Duration) -> Result<Ve
     .await
 }
 
-async fn now_ms(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+/// The database's clock in ms UTC.
+pub(crate) async fn now_ms(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(r#"SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "ms!""#).fetch_one(db).await
 }
 
@@ -177,6 +194,7 @@ struct PermitRow {
     grantee: Uuid,
     grant_id: Vec<u8>,
     access: String,
+    purpose: String,
     from_ms: Option<i64>,
     until_ms: Option<i64>,
     collection: String,

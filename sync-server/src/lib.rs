@@ -7,6 +7,7 @@
 
 pub mod account_feeds;
 pub mod accounts;
+pub mod audit;
 pub mod auth;
 pub mod bytes;
 pub mod clock;

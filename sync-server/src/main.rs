@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sync_server::config::{Cli, Command};
+use sync_server::config::{AuditCommand, Cli, Command};
 use sync_server::{serve, shutdown, telemetry};
 
 /// Sending traces needs a second thread beside the one that waits for it.
@@ -32,6 +32,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     let result = match &cli.command {
         Command::Serve(args) => serve::serve(args, shutdown).await,
         Command::Migrate(args) => serve::migrate(args).await,
+        Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await,
     };
     telemetry.stop().await;
     Ok(result?)

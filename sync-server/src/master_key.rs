@@ -92,6 +92,14 @@ impl MasterKey {
         Self::read(&path)
     }
 
+    /// Reads the key from the file that was named, or from the one that a first start made; makes none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn existing(named: Option<&Path>, data: &Path) -> Result<Self, MasterKeyError> {
+        Self::read(&named.map_or_else(|| data.join(DEFAULT_FILE), Path::to_owned))
+    }
+
     fn read(path: &Path) -> Result<Self, MasterKeyError> {
         let unreadable = |reason| MasterKeyError::Unreadable { path: path.to_owned(), reason };
         let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o7777;

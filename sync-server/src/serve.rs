@@ -1,6 +1,7 @@
 //! The life of the server: listen, have a database, answer, and stop everything in order.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -10,9 +11,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::verify::{VerifyError, verify};
+use crate::audit::{self, Audit, AuditError};
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
+use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
@@ -47,6 +50,15 @@ pub enum ServeError {
     /// No mail.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// No place for signed heads.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The records of access could not be checked.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// They are not as they were written.
+    #[error("the records of access were tampered with, or the database is an older one; see above")]
+    Tampered,
     /// No keys for access tokens.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeysError),
@@ -85,7 +97,7 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, mailer, shutdown).await;
+    let served = answer(listener, args, &database.pool, master, mailer, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -104,8 +116,24 @@ pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
     Ok(db::migrate(owner.connect_options()?, server.get_username()).await?)
 }
 
+/// Checks the records of access, and prints what was found.
+///
+/// # Errors
+/// When something was, or the check is not possible.
+pub async fn verify_audit(args: &AuditArgs) -> Result<(), ServeError> {
+    let master = MasterKey::existing(args.master_key.as_deref(), &args.database.data)?;
+    let database = Database::open(&args.database).await?;
+    let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
+    let verified = verify(&database.pool, &master, &folder).await;
+    database.close().await?;
+    let report = verified?;
+    announce(&report.to_string())?;
+    if report.found == 0 { Ok(()) } else { Err(ServeError::Tampered) }
+}
+
 async fn answer(
     listener: TcpListener,
+    args: &ServeArgs,
     pool: &PgPool,
     master: MasterKey,
     mailer: Mailer,
@@ -113,9 +141,17 @@ async fn answer(
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
-    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
+    let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
+    let audit = Audit::open(pool.clone(), &master, Clock::default(), &folder)?;
+    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown).await?;
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
-    Ok(listen(listener, state).await?)
+    let listened = listen(listener, state).await;
+    audit.finish().await;
+    Ok(listened?)
+}
+
+fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
+    named.map_or_else(|| audit::default_folder(data), Path::to_owned)
 }
 
 /// Answers on this address until the state's `shutdown`.
@@ -143,7 +179,7 @@ async fn drained(shutdown: CancellationToken) {
     tokio::time::sleep(DRAIN).await;
 }
 
-/// The address is the last line on standard output: people and scripts read it there.
+/// The address is the last line on standard output, as is the outcome of a check: people and scripts read it there.
 fn announce(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;

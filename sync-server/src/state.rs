@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::device_key::Challenges;
 use crate::accounts::housekeeping;
+use crate::audit::{self, Audit};
 use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub struct AppState {
     pub tokens: AccessTokens,
     /// Opens what the database keeps sealed.
     pub master: MasterKey,
+    /// Keeps the records of access.
+    pub audit: Audit,
     /// Sends letters.
     pub mailer: Mailer,
     /// What devices sign to prove themselves.
@@ -75,18 +78,22 @@ impl AppState {
         master: MasterKey,
         clock: Clock,
         mailer: Mailer,
+        audit: Audit,
         shutdown: CancellationToken,
     ) -> Result<Self, SigningKeysError> {
         let keys = SigningKeys::open(pool.clone(), master.clone(), clock.clone()).await?;
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(keys.clone().keep_fresh()));
         let tidy = housekeeping::keep_tidy(pool.clone(), clock.clone());
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(tidy));
+        let keep = audit.clone().keep(audit::GATHER_EVERY, audit::SIGN_EVERY);
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(keep));
         Ok(Self {
-            engine: Engine::start(pool.clone(), &shutdown),
+            engine: Engine::start(pool.clone(), clock.clone(), &shutdown),
             tokens: AccessTokens::new(keys, clock.clone()),
             challenges: Challenges::new(&master),
             master,
             mailer,
+            audit,
             passwords: Passwords::default(),
             devices: Devices::default(),
             limits: Limits::default(),

@@ -1,7 +1,7 @@
 //! A device as a person has it: a home folder and the command line client.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -81,11 +81,7 @@ impl Device {
     /// When the client is not built.
     pub fn run(&self, args: &[&str]) -> Outcome {
         let output = self.command(args).stdin(Stdio::null()).output().expect("the client's program can be run");
-        Outcome {
-            code: exit_code(output.status),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Outcome::of(&output)
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -125,6 +121,17 @@ impl Device {
             command.env("FITME_NEW_PASSWORD", password);
         }
         command
+    }
+}
+
+impl Outcome {
+    /// Of a program that has ended.
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            code: exit_code(output.status),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 

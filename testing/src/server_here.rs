@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sync_server::audit::Audit;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::config::{DEFAULT_SENDER, MailArgs};
@@ -89,7 +90,8 @@ impl ServerHere {
     }
 }
 
-/// What the handlers of a server in this process share; letters go into the folder `mail` of `data`.
+/// What the handlers of a server in this process share; letters go into the folder `mail` of `data`, signed heads into
+/// `audit`.
 ///
 /// # Panics
 /// When the database does not answer.
@@ -97,7 +99,9 @@ pub async fn state_on(pool: PgPool, master: MasterKey, clock: Clock, data: &Path
     installation::establish(&pool).await.expect("the database is migrated");
     let mail = MailArgs { smtp_url: None, mail_from: DEFAULT_SENDER.to_owned() };
     let mailer = Mailer::open(&mail, data).unwrap_or_else(|error| panic!("{error}"));
-    let state = AppState::new(pool, master, clock, mailer, CancellationToken::new()).await;
+    let audit = Audit::open(pool.clone(), &master, clock.clone(), &data.join("audit"));
+    let audit = audit.unwrap_or_else(|error| panic!("{error}"));
+    let state = AppState::new(pool, master, clock, mailer, audit, CancellationToken::new()).await;
     state.unwrap_or_else(|error| panic!("{error}"))
 }
 

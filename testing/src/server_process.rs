@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::binaries::built;
+use crate::device::Outcome;
 use crate::letters;
 
 const ANNOUNCEMENT: &str = "listening on ";
@@ -91,6 +92,16 @@ impl ServerProcess {
     #[must_use]
     pub fn mailed(&self, email: &str, command: &str) -> String {
         letters::token(&self.setup.data, email, command)
+    }
+
+    /// Runs another command of the server's program to its end, with the settings of this one.
+    ///
+    /// # Panics
+    /// When the program cannot be run.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        let output = self.setup.command(args).stdin(Stdio::null()).output().expect("the server's program can be run");
+        Outcome::of(&output)
     }
 
     /// Kills it as a power cut would; a private PostgreSQL runs on.
@@ -179,16 +190,23 @@ impl Setup {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Starts the server and waits for the line with its address.
-    fn launch(&self, listen: &str) -> (Child, String) {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(built("sync-server"));
-        command.arg("serve").env("FITME_LISTEN", listen).env("FITME_DATA", &self.data).env_remove("DATABASE_URL");
+        command.args(args).env("FITME_DATA", &self.data).env_remove("DATABASE_URL");
+        command.env("FITME_AUDIT_DIR", self.home.path().join("audit"));
         if let Some(url) = &self.database_url {
             command.env("DATABASE_URL", url).env("FITME_MASTER_KEY", master_key_file());
         }
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// Starts the server and waits for the line with its address.
+    fn launch(&self, listen: &str) -> (Child, String) {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
+        let mut command = self.command(&["serve"]);
         let mut child = command
+            .env("FITME_LISTEN", listen)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

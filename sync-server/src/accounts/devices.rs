@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::credentials::checked_device_name;
 use super::sign_ins::{self, Cause};
+use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
 use crate::db::wall;
@@ -153,19 +154,22 @@ async fn revoke(
     Path(device): Path<Uuid>,
     JsonBody(revoking): JsonBody<Revoking>,
 ) -> Result<StatusCode, Refusal> {
+    let now_ms = state.clock.now_ms();
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
     let revoked = sqlx::query!(
         "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
          WHERE device = $2 AND account = $1",
         asking.account,
         device,
-        state.clock.now_ms(),
+        now_ms,
         revoking.lost
     )
     .execute(&mut *tx)
     .await?;
     if revoked.rows_affected() == 1 {
         sign_ins::end_of_device(&mut tx, device, Cause::Revoked).await?;
+        let event = Event::DeviceRevoked { device, lost: revoking.lost, by: asking.device };
+        audit::record(&mut tx, asking.account, now_ms, event).await?;
     }
     tx.commit().await?;
     tracing::info!(account = %asking.account, %device, lost = revoking.lost, "device revoked");
@@ -175,6 +179,8 @@ async fn revoke(
 async fn log_out(State(state): State<AppState>, asking: Device) -> Result<StatusCode, Refusal> {
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
     sign_ins::end_of_device(&mut tx, asking.device, Cause::LoggedOut).await?;
+    let event = Event::SignedOut { device: asking.device };
+    audit::record(&mut tx, asking.account, state.clock.now_ms(), event).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

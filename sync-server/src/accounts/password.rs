@@ -11,6 +11,7 @@ use super::credentials::{checked_new_password, normalised_email};
 use super::lockout::Attempt;
 use super::mailed_tokens::{self, Purpose};
 use super::sign_ins::{self, Cause};
+use crate::audit::{self, By, Event};
 use crate::auth::Access;
 use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
@@ -74,6 +75,7 @@ async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetti
     address::note_confirmed(&mut tx, account, now_ms).await?;
     set(&mut tx, account, &hash).await?;
     sign_ins::end_of_account(&mut tx, account, None, Cause::PasswordChanged).await?;
+    audit::record(&mut tx, account, now_ms, Event::PasswordChanged { by: By::Mail }).await?;
     tx.commit().await?;
     tracing::info!(%account, "password reset");
     Ok(StatusCode::NO_CONTENT)
@@ -107,6 +109,8 @@ async fn change(
     attempt.succeeded(&mut tx).await?;
     set(&mut tx, account, &hash).await?;
     sign_ins::end_of_account(&mut tx, account, Some(access.sign_in), Cause::PasswordChanged).await?;
+    let event = Event::PasswordChanged { by: By::Device(access.device.device) };
+    audit::record(&mut tx, account, state.clock.now_ms(), event).await?;
     tx.commit().await?;
     tracing::info!(%account, "password changed");
     Ok(StatusCode::NO_CONTENT)

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::refresh_token::{Known, Meaning, REFRESH_LIFETIME, RefreshToken};
+use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
@@ -106,6 +107,7 @@ pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) 
             tracing::warn!(device = %row.device.device, account = %row.device.account,
                 "a refresh token came that was exchanged long ago; its device is signed out");
             end_of_device(db, row.device.device, Cause::Reused).await?;
+            audit::record(db, row.device.account, now_ms, Event::TokenReused { device: row.device.device }).await?;
             Exchange::Over(row.sign_in)
         }
         Meaning::Over => Exchange::Over(row.sign_in),

@@ -11,6 +11,7 @@ use super::device_key::{Challenge, Proof, parse_public_key};
 use super::devices;
 use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
 use super::sign_ins::{self, Exchange, SignIn, Standing};
+use crate::audit::{self, Event};
 use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
@@ -99,6 +100,7 @@ async fn by_key(state: &AppState, proof: &Proof) -> Result<SignIn, Refusal> {
     let proved = state.challenges.proved(&mut tx, proof, now_ms).await?;
     let device = proved.ok_or(ApiError::SignedOut)?;
     let sign_in = sign_ins::begin(&mut tx, device, now_ms).await?;
+    audit::record(&mut tx, device.account, now_ms, Event::SignedIn { device: device.device }).await?;
     tx.commit().await?;
     tracing::info!(device = %device.device, account = %device.account, "a device proved itself by its key");
     Ok(sign_in)

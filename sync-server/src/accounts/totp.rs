@@ -10,6 +10,7 @@ use totp_rs::{Builder, Secret, Totp};
 use uuid::Uuid;
 
 use super::refresh_token::hash;
+use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::bytes::{hex, random_bytes};
 use crate::db::wall;
@@ -117,6 +118,7 @@ async fn confirm(
     let step = step_of(&totp, shown.code.trim(), state.clock.now_ms()).ok_or(ApiError::WrongCode)?;
     note_step(&mut tx, account, step).await?;
     let recovery_codes = draw_recovery_codes(&mut tx, account).await?;
+    audit::record(&mut tx, account, state.clock.now_ms(), Event::SecondFactorOn { by: asking.device }).await?;
     tx.commit().await?;
     tracing::info!(%account, "second factor turned on");
     Ok(Json(Confirmed { recovery_codes }))
@@ -130,8 +132,11 @@ async fn turn_off(
     let account = asking.account;
     let mut tx = wall::of(&state.pool, &[account]).await?;
     demand(&mut tx, &state, account, Some(&shown.code)).await?;
-    sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
+    let off = sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;
+    if off.rows_affected() == 1 {
+        audit::record(&mut tx, account, state.clock.now_ms(), Event::SecondFactorOff { by: asking.device }).await?;
+    }
     tx.commit().await?;
     tracing::info!(%account, "second factor turned off");
     Ok(StatusCode::NO_CONTENT)

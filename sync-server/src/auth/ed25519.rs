@@ -20,6 +20,13 @@ pub fn public_key(seed: &[u8]) -> Option<[u8; PUBLIC_BYTES]> {
     pair.public_key().as_ref().try_into().ok()
 }
 
+/// The signature of the pair that `seed` makes under `message`; `None` if it is no seed.
+#[must_use]
+pub fn sign(seed: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
+    Some(pair.sign(message).as_ref().to_vec())
+}
+
 /// Whether the owner of `public` signed `message`.
 #[must_use]
 pub fn is_signed(public: &[u8], message: &[u8], signature: &[u8]) -> bool {

@@ -30,6 +30,8 @@ pub enum Role {
     Merge,
     /// Remove what is over.
     Tidy,
+    /// Sign and check records of access, and see whose wait to be taken further.
+    Audit,
 }
 
 impl Role {
@@ -41,6 +43,7 @@ impl Role {
             Self::Poll => "fitme_poll",
             Self::Merge => "fitme_merge",
             Self::Tidy => "fitme_tidy",
+            Self::Audit => "fitme_audit",
         }
     }
 }

@@ -128,6 +128,8 @@ pub struct NewConsent {
     pub account: Uuid,
     /// The grant's document.
     pub grant: DocId,
+    /// The device that wrote it.
+    pub by: Uuid,
     /// What is granted; `None` if it is revoked.
     pub given: Option<Given>,
 }
@@ -355,7 +357,7 @@ impl Planner<'_> {
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
         if let Some(consent) = &offer.consent {
-            self.take_effect(appendable.account, doc_id, consent);
+            self.take_effect(appendable.account, candidate.device.device, doc_id, consent);
         }
         if !appendable.change.shared_actor {
             let device = candidate.device.device;
@@ -366,7 +368,7 @@ impl Planner<'_> {
     }
 
     /// A grant or a revocation counts for what comes after it, in this group too.
-    fn take_effect(&mut self, account: Uuid, doc_id: DocId, consent: &Consent) {
+    fn take_effect(&mut self, account: Uuid, by: Uuid, doc_id: DocId, consent: &Consent) {
         let grants = &mut self.known.grants;
         match consent {
             Consent::Given(given) if !grants.revoked.contains(&(account, doc_id)) => {
@@ -375,7 +377,7 @@ impl Planner<'_> {
                 grants.permits.entry((account, grantee)).or_default().extend(permits);
                 *grants.feeds.entry(account).or_default() += given.permits.len() as u64;
                 *grants.received.entry(grantee).or_default() += given.permits.len() as u64;
-                self.plan.consents.push(NewConsent { account, grant: doc_id, given: Some(given.clone()) });
+                self.plan.consents.push(NewConsent { account, grant: doc_id, by, given: Some(given.clone()) });
             }
             // Its revocation came first and wins.
             Consent::Given(_) => {}
@@ -385,7 +387,7 @@ impl Planner<'_> {
                     permits.retain(|(of, _)| *owner != account || of != grant);
                 }
                 self.plan.consents.retain(|one| one.account != account || one.grant != *grant);
-                self.plan.consents.push(NewConsent { account, grant: *grant, given: None });
+                self.plan.consents.push(NewConsent { account, grant: *grant, by, given: None });
             }
         }
     }

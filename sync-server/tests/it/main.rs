@@ -4,6 +4,7 @@
 
 mod access_tokens;
 mod accounts;
+mod audit;
 mod client;
 mod devices;
 mod feeds;

@@ -47,6 +47,11 @@ INSERT INTO grants_now (account, grant_id, feed, grantee, access, purpose, shown
     VALUES ('ACCOUNT', uuid_send('ACCOUNT'), FEED, 'TOM', 'read', 'training', '');
 INSERT INTO revocations (account, grant_id) VALUES ('ACCOUNT', uuid_send('ACCOUNT'));
 INSERT INTO grantees (grantee) VALUES ('ACCOUNT');
+INSERT INTO audit_records (account, n, at_ms, kind, detail, prev_hash, hash)
+    VALUES ('ACCOUNT', 1, 0, 'signed_in', '{}', sha256('ACCOUNT'), sha256('ACCOUNT'));
+INSERT INTO audit_heads (account) VALUES ('ACCOUNT');
+INSERT INTO audit_reads (account, feed, reader, device, purposes, first_seq, last_seq, first_at_ms, last_at_ms)
+    VALUES ('ACCOUNT', FEED, 'TOM', 'TOM', '{training}', 1, 1, 0, 0);
 ";
 
 const TOM: Uuid = Uuid::from_u128(1);
@@ -206,6 +211,12 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
              merge_queue.merged_seq merge_queue.served_at merge_queue.worker",
         ),
         (Role::Tidy, "login_failures.last_at mailed_tokens.expires_at sign_ins.expires_at"),
+        (
+            Role::Audit,
+            "accounts.account audit_heads.account audit_heads.hash audit_heads.moved_at audit_heads.n \
+             audit_reads.account audit_reads.first_at_ms audit_records.account audit_records.at_ms audit_records.detail \
+             audit_records.hash audit_records.kind audit_records.n audit_records.prev_hash",
+        ),
     ] {
         let sees: Vec<String> = sqlx::query_scalar(
             r#"SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -259,7 +270,7 @@ async fn an_ordinary_owner_migrates_and_an_ordinary_server_serves() {
     let mut admin = PgConnection::connect(&postgres.of("postgres").owner).await.unwrap();
     for statement in [
         "CREATE ROLE keeper LOGIN CREATEROLE",
-        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy TO keeper WITH ADMIN OPTION",
+        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy, fitme_audit TO keeper WITH ADMIN OPTION",
         "CREATE DATABASE kept OWNER keeper",
     ] {
         sqlx::query(statement).execute(&mut admin).await.unwrap();

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use fitme_core::id::{DocId, FeedId};
-use fitme_core::policy::Permit;
+use fitme_core::policy::{Access, Permit};
 use fitme_core::record::{Consent, Given};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Failure;
+use crate::audit::{self, Event, event};
 use crate::grants;
 use crate::ingest::check::Offer;
 use crate::ingest::plan::{Candidate, KnownGrants, NewConsent};
@@ -159,20 +160,53 @@ pub(super) async fn write(
     places: &Places,
 ) -> Result<BTreeSet<Uuid>, Failure> {
     let mut regranted = BTreeSet::new();
-    for NewConsent { account, grant, given } in consents {
-        match given {
+    // In order: chains are appended to in ascending order of accounts.
+    let mut events: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
+    for NewConsent { account, grant, by, given } in consents {
+        let event = match given {
             Some(given) => {
                 insert(connection, *account, *grant, given, places).await?;
                 regranted.insert(Uuid::from_bytes(given.grantee));
+                granted(*grant, given, *by)
             }
-            None => regranted.extend(revoke(connection, *account, *grant).await?),
-        }
+            None => {
+                let grantees = revoke(connection, *account, *grant).await?;
+                regranted.extend(&grantees);
+                Event::GrantRevoked { grant: grant.to_string(), grantee: grantees.first().copied(), by: *by }
+            }
+        };
+        events.entry(*account).or_default().push(event);
     }
     if !regranted.is_empty() {
         let grantees: Vec<_> = regranted.iter().copied().collect();
-        sqlx::query!(r#"SELECT note_regranted($1)::text AS "noted""#, &grantees).fetch_one(connection).await?;
+        sqlx::query!(r#"SELECT note_regranted($1)::text AS "noted""#, &grantees).fetch_one(&mut *connection).await?;
+    }
+    if !events.is_empty() {
+        let now_ms = grants::now_ms(connection).await?;
+        for (account, events) in events {
+            audit::append(connection, account, events.into_iter().map(|event| (now_ms, event))).await?;
+        }
     }
     Ok(regranted)
+}
+
+/// A grant as its giver's records of access have it.
+fn granted(grant: DocId, given: &Given, by: Uuid) -> Event {
+    let feed = |permit: &Permit| {
+        let name = event::feed_name(permit.collection.name(), &permit.scope);
+        if permit.access == Access::Write { format!("{name}:write") } else { name }
+    };
+    let window = given.permits.first();
+    Event::Granted {
+        grant: grant.to_string(),
+        grantee: Uuid::from_bytes(given.grantee),
+        role: given.role.name(),
+        purpose: given.purpose.name(),
+        feeds: given.permits.iter().map(feed).collect(),
+        from: window.and_then(|permit| permit.from_ms),
+        until: window.and_then(|permit| permit.until_ms),
+        by,
+    }
 }
 
 async fn insert(
