@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
 
+mod access_log;
 mod account;
 mod consent;
 mod describe;
@@ -102,6 +103,8 @@ enum Command {
     },
     /// List who shares something with you
     Clients,
+    /// Show who read what of yours and when, and where your account was logged in
+    AccessLog(access_log::Wanted),
     /// Log a workout, a meal, a mood, a measurement or your profile
     Log {
         #[command(subcommand)]
@@ -268,6 +271,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Grants { all } => consent::grants(all, store, out),
         Command::Revoke { whom } => consent::revoke(&whom, store, out),
         Command::Clients => consent::clients(store, out),
+        Command::AccessLog(wanted) => access_log::run(&wanted, store, out),
         Command::Log { log, r#for } => {
             let whose = r#for.map(|whom| consent::client(store, &whom)).transpose()?;
             log::run(log, whose.as_ref(), store, out)

@@ -4,12 +4,14 @@
 //! - [`recovery`]: the account's address, password and second factor.
 //! - [`tokens`], [`device_key`]: how the device proves itself from then on.
 //! - [`devices`]: the account's devices, and the end of this one's sign-in.
+//! - [`access_log`]: who read what, as the server recorded it.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
 //! - [`fit`], [`import`]: activity files of watches and bike computers.
 //! - [`home`], [`cli`]: the private directory a person's data lives in, and the `fitme` command line client.
 
+pub mod access_log;
 pub mod account;
 pub mod cli;
 pub mod clock;

@@ -49,7 +49,9 @@ impl Server {
     /// The address of an HTTP route.
     pub fn route(&self, path: &str) -> Url {
         let mut url = self.url.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        url.set_query(query);
         url
     }
 

@@ -19,6 +19,7 @@ use crate::clock::{Clock, millis};
 use crate::db::wall::{self, Role};
 use crate::master_key::MasterKey;
 
+pub mod access_log;
 mod chain;
 pub mod event;
 pub mod reads;

@@ -21,7 +21,7 @@ use crate::sync;
 
 const MS_PER_DAY: i64 = 86_400_000;
 /// What the mark behind a feed's name means.
-const PLUS: &str = "+ also to write";
+pub(super) const PLUS: &str = "+ also to write";
 
 /// What to ask others for.
 #[derive(Debug, clap::Args)]

@@ -2,6 +2,7 @@
 //! ranges of numbers alone: what a record holds is nobody's business here.
 
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Something that a member may want to know of.
@@ -129,6 +130,11 @@ impl Event {
 #[must_use]
 pub fn feed_name(collection: &str, scope: &str) -> String {
     if scope.is_empty() { collection.to_owned() } else { format!("{collection}/{scope}") }
+}
+
+/// What was recorded, as JSON again; null for what no server wrote.
+pub(super) fn parse(detail: &str) -> Value {
+    serde_json::from_str(detail).unwrap_or_default()
 }
 
 #[cfg(test)]
