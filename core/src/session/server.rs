@@ -10,8 +10,8 @@ use crate::id::{ActorId, EntryId, FeedId};
 use crate::limits;
 use crate::policy::Access;
 use crate::wire::{
-    self, Cursors, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt, Refusal,
-    Want, Welcome, WireError,
+    self, Cursors, Emptied, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt,
+    Refusal, Want, Welcome, WireError,
 };
 
 mod events;
@@ -73,6 +73,8 @@ pub struct ServerSession {
     grants_version: u64,
     /// The device knows feeds of others.
     shares: bool,
+    /// The device can erase what was erased elsewhere.
+    erases: bool,
     /// Entries follow the Welcome; `More(false)` is owed when they are through.
     catching_up: bool,
     /// One-shot: a push that came before the account was read.
@@ -93,6 +95,7 @@ impl ServerSession {
             reading: 0,
             grants_version: 0,
             shares: false,
+            erases: false,
             catching_up: false,
             early: None,
         }
@@ -198,6 +201,7 @@ impl ServerSession {
             self.window = (limits::ONCE_ANSWER_BYTES as u64).min(if asked == 0 { u64::MAX } else { asked });
         }
         self.shares = hello.minor >= wire::SHARED_FEEDS_MINOR;
+        self.erases = hello.minor >= wire::ERASURES_MINOR;
         let cursors = hello.cursors.clone().unwrap_or_default();
         effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
         self.phase = Phase::Loading(hello);
@@ -475,17 +479,22 @@ impl ServerSession {
         entries: &[Received],
         effects: &mut Vec<ServerEffect>,
     ) -> Result<(), Goodbye> {
+        // It would keep what was erased, and count another history than the server's.
+        if !self.erases && entries.iter().any(|received| received.emptied || received.entry.is_erasure()) {
+            return Err(goodbye(
+                Reason::Upgrade,
+                "a record was erased, which this version of the app cannot do: update it",
+            ));
+        }
         let Some(feed) = self.feeds.get_mut(&feed_id) else { return Ok(()) };
         let first_seq = feed.sent + 1;
         let mut items = Vec::with_capacity(entries.len());
         for (seq, received) in (first_seq..).zip(entries) {
-            items.push(match self.own.remove(&(feed_id, seq)) {
-                Some(id) => Item::Own(id),
-                None => {
-                    self.unconfirmed += received.entry.payload.len() as u64;
-                    Item::Full(received.entry.clone())
-                }
-            });
+            let item = item(received, self.own.remove(&(feed_id, seq)));
+            if let Item::Full(entry) = &item {
+                self.unconfirmed += entry.payload.len() as u64;
+            }
+            items.push(item);
         }
         feed.sent += entries.len() as u64;
         let page = FeedPage { feed: feed_id, first_seq, items, merged_seq: feed.merged };
@@ -544,6 +553,17 @@ fn goodbye(reason: Reason, message: &str) -> Goodbye {
 
 fn bad_frame(error: &WireError) -> Goodbye {
     goodbye(Reason::BadFrame, &error.to_string())
+}
+
+/// How an entry travels; `own` is its id if the device pushed it on this very connection.
+fn item(received: &Received, own: Option<EntryId>) -> Item {
+    match own {
+        Some(id) => Item::Own(id),
+        None if received.emptied => {
+            Item::Emptied(Emptied { id: received.id, kind: received.entry.kind, doc_id: received.entry.doc_id })
+        }
+        None => Item::Full(received.entry.clone()),
+    }
 }
 
 /// How many of the entries make one frame, at least one: a commit may be larger than a frame.

@@ -12,7 +12,7 @@ use fitme_testing::{Device, PATIENCE, Postgres, ServerProcess, wait_until};
 const MARKER: &str = "zebra-crossing-4711";
 
 /// Tom's invitation, accepted by Ann.
-fn introduced(server: &ServerProcess, purpose: &str) -> (Device, Device) {
+pub fn introduced(server: &ServerProcess, purpose: &str) -> (Device, Device) {
     let (ann, tom) = (Device::new("Ann's phone"), Device::new("Tom's laptop"));
     ann.sign_up(server.url(), "ann@example.org");
     let trainer = ["--email", "tom@example.org", "--device", "laptop", "--role", "trainer"];

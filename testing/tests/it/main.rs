@@ -3,6 +3,7 @@
 
 mod consent;
 mod devices;
+mod erase;
 mod errors_doc;
 mod full_disk;
 mod kill;

@@ -175,8 +175,17 @@ pub enum Echo {
 pub struct Received {
     /// Its id.
     pub id: EntryId,
-    /// Its content.
+    /// Its content; of one that was emptied only kind and document are true.
     pub entry: Entry,
+    /// Its document was erased: what it held is gone.
+    pub emptied: bool,
+}
+
+impl Received {
+    /// A whole one.
+    pub fn whole(entry: Entry) -> Self {
+        Self { id: entry.id(), entry, emptied: false }
+    }
 }
 
 /// Entries read from the database.
