@@ -137,7 +137,7 @@ enum Command {
         #[arg(long, value_name = "STATE")]
         to: Option<String>,
     },
-    /// Delete records for good, here and on every device
+    /// Delete records for good, here and on every device, or the whole account
     Erase(erase::What),
     /// List the records of a collection, latest first
     List(list::Wanted),
@@ -247,13 +247,15 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     {
         return Err(Refusal::Locked(identity.email));
     }
-    if let Command::Logout(how) = command {
-        return logout::run(&how, &home, store, out);
+    match command {
+        Command::Logout(how) => return logout::run(&how, &home, store, out),
+        Command::Erase(what) if what.account => return erase::account(&what, &home, store, out),
+        _ => {}
     }
     let done = carry_out(command, &home, &mut store, out);
     match &done {
         Err(Refusal::Server(ServerError::Revoked)) => store.lock()?,
-        Err(Refusal::Server(ServerError::Lost)) => {
+        Err(Refusal::Server(ServerError::Lost | ServerError::AccountErased)) => {
             drop(store);
             home.empty()?;
         }

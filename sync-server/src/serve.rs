@@ -14,6 +14,7 @@ use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
 use crate::config::{BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
+use crate::erase;
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
@@ -85,7 +86,7 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, mailer, shutdown).await;
+    let served = answer(args, listener, &database.pool, master, mailer, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -105,6 +106,7 @@ pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
 }
 
 async fn answer(
+    args: &ServeArgs,
     listener: TcpListener,
     pool: &PgPool,
     master: MasterKey,
@@ -113,7 +115,12 @@ async fn answer(
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
-    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
+    let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
+    state.limits.backup_days = args.backup_days;
+    if let Some(file) = &args.erasures {
+        let keep = erase::list::keep(pool.clone(), file.clone());
+        tokio::spawn(state.shutdown.clone().run_until_cancelled_owned(keep));
+    }
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
     Ok(listen(listener, state).await?)
 }

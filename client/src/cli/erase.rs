@@ -1,22 +1,38 @@
-//! `fitme erase`: records are deleted for good, and what was refused of them is forgotten.
+//! `fitme erase`: records are deleted for good, and what was refused of them is forgotten; or the whole account is.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use fitme_core::store::{Command, Store};
 
+use super::account::{Secret, secret};
+use super::describe::number;
 use super::out::{FAINT, GOOD, Out, WAITING};
-use super::{Refusal, edit, pick, question};
+use super::{Refusal, edit, pick, question, runtime, when};
 use crate::clock::now_ms;
+use crate::erase::{self, Receipt};
+use crate::error::ServerError;
+use crate::home::Home;
 
 /// What is to be deleted.
 #[derive(Debug, clap::Args)]
 pub struct What {
     /// Which records
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "account", conflicts_with = "account", value_name = "ID")]
     ids: Vec<String>,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, conflicts_with = "account")]
     yes: bool,
+    /// Everything: the account, its records and devices; it asks for your password and address
+    #[arg(long)]
+    pub account: bool,
+    /// The account's address, instead of being asked for it
+    #[arg(long, value_name = "ADDRESS", requires = "account")]
+    email: Option<String>,
+    /// Save the receipt of what was removed where, as JSON
+    #[arg(long, value_name = "FILE", requires = "account")]
+    receipt: Option<PathBuf>,
 }
 
 /// Why nothing was erased.
@@ -28,6 +44,20 @@ pub enum EraseError {
     /// The answer was not yes.
     #[error("nothing was erased")]
     NotConfirmed,
+    /// Nobody to ask for the address.
+    #[error("there is no terminal to ask on: name the account to erase with --email ADDRESS")]
+    NoAddress,
+    /// Another address than the account's.
+    #[error("this is not the address of the account in this home: nothing was erased")]
+    OtherAddress,
+    /// The receipt has no place.
+    #[error("the receipt cannot be saved as {}, so nothing was erased: {reason}", file.display())]
+    NoReceipt {
+        /// Where it was to be.
+        file: PathBuf,
+        /// What the file system says.
+        reason: io::Error,
+    },
     /// What was refused belongs to a record that is here.
     #[error(
         "the record is still here, and what was refused is part of it on this device: only with it, by `fitme erase`, can it go"
@@ -83,4 +113,50 @@ pub fn discard(id: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal
         0 => Err(EraseError::StillHere.into()),
         _ => Ok(writeln!(out, "{} what was refused of {}", out.paint(GOOD, "forgot"), pick::short(doc_id))?),
     }
+}
+
+/// Erases the account on the server, prints the receipt and empties the home.
+///
+/// # Errors
+/// [`Refusal`] where address or password are not the account's, or the server refuses; then nothing was erased.
+pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Result<(), Refusal> {
+    let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    let email = match &what.email {
+        Some(email) => email.clone(),
+        None => question::typed("All records of the account go, everywhere, for good. Type its address to erase it: ")?
+            .ok_or(EraseError::NoAddress)?,
+    };
+    if !email.trim().eq_ignore_ascii_case(&identity.email) {
+        return Err(EraseError::OtherAddress.into());
+    }
+    // Before the server hears of it: a receipt exists once.
+    let file = what.receipt.as_ref().map(|file| {
+        let taken = |reason| EraseError::NoReceipt { file: file.clone(), reason };
+        File::create_new(file).map_err(taken)
+    });
+    let file = file.transpose()?;
+    let receipt = runtime()?.block_on(erase::account(&mut store, &email, &secret(None, Secret::Known)?))?;
+    if let Some(mut file) = file {
+        file.write_all(serde_json::to_string_pretty(&receipt).unwrap_or_default().as_bytes())?;
+    }
+    print(&receipt, out)?;
+    drop(store);
+    home.empty()?;
+    writeln!(out, "{}; this home is empty", out.paint(GOOD, "account erased"))?;
+    Ok(())
+}
+
+fn print(receipt: &Receipt, out: &mut Out) -> io::Result<()> {
+    writeln!(out, "account {}, erased {}", receipt.account, when::show(receipt.erased_at, None).trim())?;
+    for removed in &receipt.removed {
+        writeln!(out, "  {:>10}  {}", number(removed.rows as f64, 0), removed.table)?;
+    }
+    let devices = number(receipt.devices as f64, 0);
+    writeln!(out, "devices, which empty themselves when they next reach the server: {devices}")?;
+    writeln!(out, "people from whose devices it goes: {}", number(receipt.shared_with as f64, 0))?;
+    writeln!(out, "backups may hold it until {}", when::show(receipt.backups_until, None).trim())?;
+    for stays in &receipt.stays {
+        writeln!(out, "{}", out.paint(FAINT, format!("what stays: {stays}")))?;
+    }
+    Ok(())
 }

@@ -42,6 +42,8 @@ pub enum Cause {
     Revoked,
     /// The account has another password.
     PasswordChanged,
+    /// The account was erased.
+    AccountErased,
 }
 
 impl Cause {
@@ -52,6 +54,7 @@ impl Cause {
             Self::LoggedOut => "logged_out",
             Self::Revoked => "revoked",
             Self::PasswordChanged => "password_changed",
+            Self::AccountErased => "account_erased",
         }
     }
 }

@@ -9,7 +9,10 @@ use fitme_core::record::profile_id;
 use fitme_core::wire::Receipt;
 use fitme_testing::Postgres;
 use serde_json::json;
-use sync_server::feeds::read_page;
+use sync_server::clock::Clock;
+use sync_server::erase::list::{self, Applied};
+use sync_server::erase::{self, Cause, Erased};
+use sync_server::feeds::{Asked, read_page};
 use sync_server::merge::MergeWorkers;
 use tokio::sync::Notify;
 
@@ -17,6 +20,10 @@ use crate::phones::{MORNING, Node, Person, code, codes};
 
 fn erasure(doc_id: DocId, salt: u8) -> Entry {
     Entry::erasure(doc_id, MORNING, [salt; 8], "")
+}
+
+fn asked(feed: FeedId, after: u64) -> Asked {
+    Asked { feed, after, max_bytes: 1, max_entries: 100 }
 }
 
 /// Rows of a table that are about the document and hold anything of it.
@@ -67,7 +74,7 @@ async fn an_erased_record_keeps_its_numbers_and_nothing_else() {
     assert_eq!(left(&node, moods, draft.doc_id).await, []);
     assert_eq!(node.feed(moods).await[..3], before[..], "numbers, ids and digests");
 
-    let page = read_page(&node.server, moods, 0, 1, 100).await.unwrap();
+    let page = read_page(&node.server, ana.account, asked(moods, 0)).await.unwrap();
     let emptied: Vec<_> = page.entries.iter().map(|one| (one.id, one.emptied)).collect();
     assert_eq!(emptied, [(before[0], true), (before[1], true), (before[2], false)], "empty ones cost no bytes");
     let again =
@@ -190,4 +197,101 @@ async fn what_is_erased_while_it_is_merged_stays_erased() {
     for doc_id in gone {
         assert_eq!(left(&node, moods, doc_id).await, []);
     }
+}
+
+#[tokio::test]
+async fn an_administrators_erasure_names_its_cause_and_reaches_the_list_beside_the_backups() {
+    let node = Node::on(&Postgres::shared().database()).await;
+    let ana = node.person().await;
+    let (mut phone, moods) = (node.phone(&ana, 9).await, ana.feed(Collection::Moods));
+    let (draft, first) = phone.log_mood(1);
+    node.push(phone.device, moods, vec![first]).await;
+    let by_admin = async |doc_id| {
+        let which = (ana.account, doc_id);
+        erase::record(&node.server, &node.ingest, &Clock::default(), which, Cause::Administrator).await.unwrap()
+    };
+    assert_eq!(by_admin(draft.doc_id).await, Erased::Gone { feed: moods, seq: 2 });
+    assert_eq!(by_admin(draft.doc_id).await, Erased::Gone { feed: moods, seq: 2 }, "twice changes nothing");
+    assert_eq!(by_admin(DocId([9; 16])).await, Erased::Unknown);
+    let page = read_page(&node.server, ana.account, asked(moods, 1)).await.unwrap();
+    assert_eq!(page.entries[0].entry.payload, b"administrator");
+    assert_eq!(left(&node, moods, draft.doc_id).await, []);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("erasures");
+    assert_eq!(list::copy(&node.server, &file).await.unwrap(), 1);
+    assert_eq!(list::copy(&node.server, &file).await.unwrap(), 0, "each once");
+    let listed = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(listed.trim(), format!("record {} {}", ana.account, draft.doc_id));
+}
+
+/// A backup brought back a record and an account that were erased after it was made.
+#[tokio::test]
+async fn after_a_restore_what_the_list_names_is_erased_again() {
+    let node = Node::on(&Postgres::shared().database()).await;
+    let (ana, ben) = (node.person().await, node.person().await);
+    let mut phone = node.phone(&ana, 10).await;
+    let (draft, first) = phone.log_mood(1);
+    node.push(phone.device, ana.feed(Collection::Moods), vec![first]).await;
+    let list =
+        format!("\nrecord {} {}\naccount {}\naccount {}\n", ana.account, draft.doc_id, ben.account, uuid::Uuid::nil());
+    let apply = async || list::apply_again(&node.server, &node.ingest, &Clock::default(), &list).await.unwrap();
+    assert_eq!(apply().await, Applied { accounts: 1, records: 1, absent: 1 });
+    assert_eq!(left(&node, ana.feed(Collection::Moods), draft.doc_id).await, []);
+    assert_eq!(apply().await, Applied { accounts: 0, records: 1, absent: 2 }, "twice changes nothing");
+    assert!(list::apply_again(&node.server, &node.ingest, &Clock::default(), "acount 7").await.is_err());
+}
+
+/// Every row of every table as text. What names the account, its devices or feeds is in the tables that keep ids for that.
+#[tokio::test]
+async fn an_erased_account_is_in_no_table_but_by_its_ids() {
+    let node = Node::on(&Postgres::shared().database()).await;
+    let (ana, tom) = (node.person().await, node.person().await);
+    let mut phone = node.phone(&ana, 11).await;
+    let workers = MergeWorkers::start(&node.server, 1, &Arc::new(Notify::new()), |_, _| {});
+    let (_, first) = phone.log(Collection::Workouts, &json!({ "start": MORNING, "title": "Legs" }));
+    node.push(phone.device, ana.feed(Collection::Workouts), vec![first]).await;
+    grant(&node, &ana, &tom, "read").await;
+    for table in
+        ["confirmed_addresses (account, confirmed_at) VALUES ($1, 1)", "relations (account, grantee) VALUES ($1, $1)"]
+    {
+        sqlx::query(sqlx::AssertSqlSafe(format!("INSERT INTO {table}")))
+            .bind(ana.account)
+            .execute(&node.pool)
+            .await
+            .unwrap();
+    }
+    merged(&node).await;
+    let receipt = erase::account(&node.server, &Clock::default(), ana.account, 35).await.unwrap().unwrap();
+    workers.stop().await;
+    let removed: Vec<_> = receipt.removed.iter().map(|part| (part.table.as_str(), part.rows)).collect();
+    for part in [("accounts", 1), ("devices", 1), ("entries", 1), ("feeds", 14), ("snapshots", 1), ("relations", 1)] {
+        assert!(removed.contains(&part), "{removed:?}");
+    }
+    assert_eq!((receipt.devices, receipt.shared_with), (1, 1));
+    assert_eq!(receipt.backups_until - receipt.erased_at, 35 * 24 * 3_600_000);
+
+    let secrets = [ana.account.to_string(), phone.device.device.to_string(), "Legs".to_owned()];
+    let numbers: Vec<_> = ana.feeds.values().map(|feed| feed.0.to_string()).collect();
+    let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+        .fetch_all(&node.pool)
+        .await
+        .unwrap();
+    for table in
+        tables.iter().filter(|table| !["erasures", "erased_devices", "retired_feeds"].contains(&table.as_str()))
+    {
+        let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT t::text FROM {table} t")))
+            .fetch_all(&node.pool)
+            .await
+            .unwrap();
+        let found = rows.iter().find(|row| secrets.iter().chain(&numbers).any(|secret| row.contains(secret)));
+        assert_eq!(found, None, "in {table}");
+    }
+    let told: i64 = sqlx::query_scalar("SELECT version FROM grantees WHERE grantee = $1")
+        .bind(tom.account)
+        .fetch_one(&node.pool)
+        .await
+        .unwrap();
+    assert_eq!(told, 1, "Tom's sessions look again");
+    assert_eq!(erase::account(&node.server, &Clock::default(), ana.account, 35).await.unwrap(), None);
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod client;
 mod devices;
 mod erase;
+mod erase_by_web;
 mod feeds;
 mod grants;
 mod hostile_device;

@@ -9,10 +9,10 @@ use crate::consent::introduced;
 use crate::stage::Look;
 
 /// Planted in what is erased, to be searched for in files.
-const MARKER: &str = "quokka-lighthouse-2290";
+pub const MARKER: &str = "quokka-lighthouse-2290";
 
 /// The files below `folder` that hold the marker.
-fn files_with_marker(folder: &Path) -> Vec<PathBuf> {
+pub fn files_with_marker(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
@@ -25,7 +25,7 @@ fn files_with_marker(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The tables of a database as files, rewritten first. The write-ahead log is not among them: it goes as it is recycled.
-fn tables_with_marker(database: &Database) -> Vec<PathBuf> {
+pub fn tables_with_marker(database: &Database) -> Vec<PathBuf> {
     let mut look = Look::at(database);
     look.execute("VACUUM FULL");
     look.execute("CHECKPOINT");

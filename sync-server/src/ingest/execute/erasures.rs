@@ -18,18 +18,13 @@ pub(super) async fn write(connection: &mut PgConnection, erasures: &[Erasure]) -
     sqlx::query!("UPDATE merge_queue SET worker = NULL, lease_until = NULL WHERE feed = ANY ($1)", &feeds)
         .execute(&mut *connection)
         .await?;
-    sqlx::query!(
-        r#"SELECT empty_documents($1, $2, $3)::text AS "nothing""#,
-        &feeds,
-        &doc_ids as &[&[u8]],
-        &seqs
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    sqlx::query!(r#"SELECT empty_documents($1, $2, $3)::text AS "nothing""#, &feeds, &doc_ids as &[&[u8]], &seqs)
+        .fetch_one(&mut *connection)
+        .await?;
     mark(connection, erasures, &doc_ids, &seqs).await
 }
 
-/// Their ids stay refused.
+/// Their ids stay refused, and are noted for the list beside the backups.
 async fn mark(
     connection: &mut PgConnection,
     erasures: &[Erasure],
@@ -45,6 +40,13 @@ async fn mark(
         doc_ids as &[&[u8]],
         seqs,
         &erasures.iter().map(|one| one.entry.as_bytes()).collect::<Vec<_>>() as &[&[u8]]
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO erasures (account, doc_id) SELECT * FROM UNNEST($1::uuid[], $2::bytea[]) ON CONFLICT DO NOTHING",
+        &accounts,
+        doc_ids as &[&[u8]]
     )
     .execute(&mut *connection)
     .await?;
