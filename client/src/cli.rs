@@ -9,6 +9,7 @@ mod consent;
 mod describe;
 mod devices;
 mod edit;
+mod erase;
 mod import;
 mod input;
 mod json;
@@ -18,6 +19,7 @@ mod logout;
 mod notation;
 mod out;
 mod pick;
+mod question;
 mod recovery;
 mod show;
 mod status;
@@ -138,6 +140,8 @@ enum Command {
         #[arg(long, value_name = "STATE")]
         to: Option<String>,
     },
+    /// Delete records for good, here and on every device, or the whole account
+    Erase(erase::What),
     /// List the records of a collection, latest first
     List(list::Wanted),
     /// Show all of one record
@@ -164,6 +168,9 @@ enum Command {
     Sync(sync::How),
     /// Show what the server refused, and why
     Rejected {
+        /// Forget what was refused of a record that was erased
+        #[arg(long, value_name = "ID", conflicts_with = "json")]
+        discard: Option<String>,
         /// As JSON, after docs/schema/rejected.schema.json
         #[arg(long)]
         json: bool,
@@ -195,6 +202,8 @@ enum Refusal {
     Device(#[from] devices::DeviceError),
     #[error(transparent)]
     Logout(#[from] logout::LogoutError),
+    #[error(transparent)]
+    Erase(#[from] erase::EraseError),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("this home is locked: use `fitme login --email {0}` to open it")]
@@ -241,13 +250,15 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     {
         return Err(Refusal::Locked(identity.email));
     }
-    if let Command::Logout(how) = command {
-        return logout::run(&how, &home, store, out);
+    match command {
+        Command::Logout(how) => return logout::run(&how, &home, store, out),
+        Command::Erase(what) if what.account => return erase::account(&what, &home, store, out),
+        _ => {}
     }
     let done = carry_out(command, &home, &mut store, out);
     match &done {
         Err(Refusal::Server(ServerError::Revoked)) => store.lock()?,
-        Err(Refusal::Server(ServerError::Lost)) => {
+        Err(Refusal::Server(ServerError::Lost | ServerError::AccountErased)) => {
             drop(store);
             home.empty()?;
         }
@@ -282,6 +293,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         }
         Command::Trash { ids } => edit::trash(store, &ids, out),
         Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
+        Command::Erase(what) => erase::run(&what, store, out),
         Command::List(wanted) => {
             let of = wanted.of.clone();
             list::run(wanted, whose(store, of.as_deref())?, out)
@@ -292,7 +304,8 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
             refused => Err(Refusal::Files { refused, files: files.len() }),
         },
         Command::Sync(how) => sync::run(&how, home, store, out),
-        Command::Rejected { json } => status::rejected(json, store, out),
+        Command::Rejected { discard: Some(id), .. } => erase::discard(&id, store, out),
+        Command::Rejected { json, .. } => status::rejected(json, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }
 }

@@ -43,6 +43,9 @@ pub enum ServerError {
     /// The device was revoked as lost.
     #[error("this device was reported lost: what it held is removed")]
     Lost,
+    /// The account was erased.
+    #[error("this account was erased: what this device held of it is removed")]
+    AccountErased,
     /// The server refused, with its own sentence.
     #[error("{message}")]
     Refused {

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fitme_core::id::DocId;
-use fitme_core::record::{self, Scalar, Unit};
+use fitme_core::record::{Scalar, Unit};
 use fitme_core::store::{ImportOutcome, Imported, Original, Store, WriteError};
 use rand::RngCore;
 
@@ -17,8 +17,6 @@ use crate::fit::{self, FitError, IMPORTER_VERSION, MAX_FILE_BYTES, Session, step
 const PAGE_FILES: usize = 64;
 /// Bytes of files that are held for one page.
 const PAGE_BYTES: usize = 16 << 20;
-/// After an erasure the same file would become the next generation; nothing erases yet.
-const GENERATION: u32 = 0;
 
 /// Why a file was not imported. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -112,11 +110,11 @@ impl Importer<'_> {
         let sessions =
             files.iter().flat_map(|file| file.sessions.iter().map(|session| workout(&file.hash, session, self.zone)));
         let workouts: Vec<_> = sessions.collect();
-        let mut outcomes = self.store.import(&originals, &workouts, self.now_ms, self.rng)?.into_iter().zip(&workouts);
+        let mut outcomes = self.store.import(&originals, &workouts, self.now_ms, self.rng)?.into_iter();
         let of_file = |file: &&ReadFile| {
             let outcomes = file.sessions.iter().zip(outcomes.by_ref());
-            let told = outcomes.map(|(session, (outcome, workout))| ImportedSession {
-                doc_id: workout.doc_id,
+            let told = outcomes.map(|(session, (doc_id, outcome))| ImportedSession {
+                doc_id,
                 session: session.clone(),
                 outcome,
             });
@@ -139,7 +137,8 @@ fn read(path: &Path) -> Result<ReadFile, ImportError> {
 /// The workout that a session of a file is. All of it but the guessed zone follows from the file.
 fn workout(file_hash: &[u8; 32], session: &Session, zone: &str) -> Imported {
     Imported {
-        doc_id: record::imported_id(file_hash, session.index, GENERATION),
+        file_hash: *file_hash,
+        session: session.index,
         steps: (1..=IMPORTER_VERSION).map(|version| step(file_hash, session, version)).collect(),
         zone_guess: session.utc_offset_s.is_none().then(|| zone.to_owned()),
     }

@@ -5,6 +5,7 @@
 //! - [`tokens`], [`device_key`]: how the device proves itself from then on.
 //! - [`devices`]: the account's devices, and the end of this one's sign-in.
 //! - [`access_log`]: who read what, as the server recorded it.
+//! - [`erase`]: the end of the whole account.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod consent;
 pub mod device_key;
 pub mod devices;
+pub mod erase;
 pub mod error;
 pub mod fit;
 pub mod home;

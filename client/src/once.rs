@@ -94,6 +94,7 @@ impl Exchange {
                 DeviceEffect::Applied(applied) => {
                     report.received += applied.entries;
                     report.changed_records += applied.changed();
+                    report.erased += applied.erased.len();
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
                 DeviceEffect::Synced => self.synced = true,

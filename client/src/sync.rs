@@ -48,6 +48,8 @@ pub struct Report {
     pub changed_records: usize,
     /// Writes the server refused.
     pub refused: usize,
+    /// Records that were erased elsewhere, and so here.
+    pub erased: usize,
     /// What others no longer share; it was removed from this device.
     pub ended: Vec<Ended>,
     /// Message bytes sent.
@@ -239,6 +241,7 @@ impl Connection {
             DeviceEffect::Applied(applied) => {
                 self.report.received += applied.entries;
                 self.report.changed_records += applied.changed();
+                self.report.erased += applied.erased.len();
                 self.tell(News::Applied(applied));
             }
             DeviceEffect::Refused(entries) => {

@@ -144,6 +144,7 @@ pub fn refusal(status: u16, body: &[u8]) -> ServerError {
         (401, Some(code), _) if code == "signed_out" => ServerError::SignInAgain,
         (401, Some(code), _) if code == "device_revoked" => ServerError::Revoked,
         (401, Some(code), _) if code == "device_lost" => ServerError::Lost,
+        (401, Some(code), _) if code == "account_erased" => ServerError::AccountErased,
         (_, Some(code), Some(message)) => ServerError::Refused { code, message, retry_after: Duration::ZERO },
         _ => ServerError::Answer(format!("HTTP status {status}")),
     }

@@ -18,11 +18,21 @@ pub struct Entry {
     pub device_time: i64,
     /// All zero in a genesis change.
     pub salt: Salt,
-    /// An automerge change chunk, for [`EntryKind::Change`].
+    /// An automerge change chunk, for [`EntryKind::Change`]; a cause's name or nothing, for [`EntryKind::Erase`].
     pub payload: Vec<u8>,
 }
 
 impl Entry {
+    /// The entry that erases a document. The server names its `cause`; a person needs none.
+    pub fn erasure(doc_id: DocId, device_time: i64, salt: Salt, cause: &str) -> Self {
+        Self { kind: EntryKind::Erase.into(), doc_id, device_time, salt, payload: cause.as_bytes().to_vec() }
+    }
+
+    /// Whether it erases its document.
+    pub fn is_erasure(&self) -> bool {
+        self.known_kind() == Some(EntryKind::Erase)
+    }
+
     /// The id that both ends compute from the content.
     pub fn id(&self) -> EntryId {
         let mut hasher = blake3::Hasher::new_derive_key("fitme 2026 entry id v1");

@@ -12,6 +12,8 @@ pub const FRAME_ITEMS: usize = 12_000;
 pub const COMPRESSION_LEVEL: i32 = 1;
 /// The payload of one entry.
 pub const ENTRY_BYTES: usize = 256 << 10;
+/// The name of the cause for which the server erased a document: the payload of that entry.
+pub const CAUSE_BYTES: usize = 32;
 /// Operations in one change.
 pub const CHANGE_OPERATIONS: u64 = 10_000;
 /// Dependencies of one change, and heads of one document. Two devices make two; more than this is an attack.

@@ -4,6 +4,7 @@
 //! - `documents`: automerge documents as appended changes, folded into a snapshot when the tail outgrows it.
 //! - `write`: commands of this device.
 //! - `outbox`: what the server does not have yet, in one lane a document.
+//! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
@@ -23,6 +24,7 @@ use crate::record::Invalid;
 
 mod account;
 mod documents;
+mod erase;
 mod for_others;
 mod others;
 mod outbox;
@@ -46,12 +48,13 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
+    include_str!("../../migrations/sqlite/0006_erase.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -111,6 +114,12 @@ pub enum WriteError {
     /// There is no such record here.
     #[error("there is no record {0} on this device")]
     NotFound(DocId),
+    /// It was erased.
+    #[error("record {0} was erased: it cannot be brought back, and its id is never used again")]
+    Erased(DocId),
+    /// What was consented to stays on record.
+    #[error("records of {0} are kept as long as the account: revoke what you share instead")]
+    KeptForEver(Collection),
     /// The record has no such earlier state.
     #[error("record {0} has no state {1}")]
     NoSuchState(DocId, crate::id::ChangeHash),
@@ -175,6 +184,7 @@ impl Store {
         let file = others::file_number(path);
         let mut store = Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), open, others };
         store.migrate()?;
+        store.finish_erasing()?;
         Ok(store)
     }
 
@@ -186,6 +196,11 @@ impl Store {
     /// The actor of this writer.
     pub fn actor(&self) -> Result<ActorId, StoreError> {
         writer_actor(&self.conn, &self.writer)
+    }
+
+    /// How long this store waits for another process that shares the file.
+    pub fn set_patience(&self, patience: Duration) -> Result<(), StoreError> {
+        Ok(self.conn.busy_timeout(patience)?)
     }
 
     /// Bounds the file to `pages` pages of 4 KiB: how tests fill a disk.
@@ -210,6 +225,13 @@ impl Store {
                 .execute((collection.name(), scope))?;
         }
         Ok(tx.commit()?)
+    }
+
+    /// Writes the journal into the file and empties it: `secure_delete` overwrites what is deleted in the file, and this what
+    /// the journal has of it. False where another process reads: then the journal stays as it is.
+    fn truncate_journal(&self) -> Result<bool, StoreError> {
+        let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        Ok(busy == 0)
     }
 
     fn draw_actor(&mut self, rng: &mut dyn RngCore) -> Result<(), StoreError> {

@@ -26,9 +26,11 @@ pub use fitme_proto::v1::{EntryKind, Want};
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 2;
+pub const MINOR: u32 = 3;
 /// From this minor version on a device knows feeds of others.
 pub const SHARED_FEEDS_MINOR: u32 = 1;
+/// From this minor version on a device erases what was erased elsewhere, and counts entries that were emptied.
+pub const ERASURES_MINOR: u32 = 3;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -178,6 +180,19 @@ pub enum Item {
     Full(Entry),
     /// One that this device pushed, and got the receipt for, on this very connection.
     Own(EntryId),
+    /// One whose document was erased.
+    Emptied(Emptied),
+}
+
+/// What is left of an entry whose document was erased: it counts in digests, and answers duplicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptied {
+    /// Its id.
+    pub id: EntryId,
+    /// What it was, see [`Entry::kind`].
+    pub kind: i32,
+    /// The document it belonged to.
+    pub doc_id: DocId,
 }
 
 /// The fate of one pushed entry.
@@ -197,6 +212,11 @@ pub enum Receipt {
     /// Not decided; to be pushed again.
     Retry(Refusal),
 }
+
+/// The code of an entry whose document was erased before it came.
+pub const ERASED: &str = "erased";
+/// The same as a sentence.
+pub const ERASED_SENTENCE: &str = "the record was erased, and its id is never used again; log it anew if it is needed";
 
 /// Why an entry was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

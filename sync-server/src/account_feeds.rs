@@ -77,6 +77,7 @@ async fn insert_feeds(db: &mut PgConnection, account: Uuid, wanted: &[(&str, &st
         "INSERT INTO feeds (feed, account, collection, scope, epoch)
          SELECT feed, $1, collection, scope, epoch
          FROM UNNEST($2::bigint[], $3::text[], $4::text[], $5::bytea[]) AS new (feed, collection, scope, epoch)
+         WHERE NOT EXISTS (SELECT 1 FROM retired_feeds WHERE retired_feeds.feed = new.feed)
          ON CONFLICT DO NOTHING",
         account,
         &numbers,

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::erase::DEFAULT_BACKUP_DAYS;
+
 /// Where `serve` listens when nothing else is said: this computer alone.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Where the server keeps its data when nothing else is said.
@@ -78,6 +80,13 @@ pub struct ServeArgs {
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
+    /// File beside the backups to which the ids of what was erased are added, so that it can be erased again after a restore.
+    /// Without it no list is kept.
+    #[arg(long, env = "FITME_ERASURES", value_name = "FILE")]
+    pub erasures: Option<PathBuf>,
+    /// For how many days backups are kept, as people are told who erase their account.
+    #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
+    pub backup_days: u16,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,

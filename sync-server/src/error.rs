@@ -93,6 +93,12 @@ errors! {
     /// The device was revoked as lost.
     DeviceLost = "device_lost", UNAUTHORIZED, INFO,
         "This device was reported lost and removes what it holds.";
+    /// The device's account was erased.
+    AccountErased = "account_erased", UNAUTHORIZED, INFO,
+        "This device's account was erased; the device removes what it holds.";
+    /// A record that is kept for ever.
+    NotErasable = "not_erasable", CONFLICT, INFO,
+        "This record cannot be erased; the message says why.";
     /// A refresh token that this server does not know.
     ProveDevice = "prove_device", UNAUTHORIZED, INFO,
         "The server does not know this refresh token; prove by the device's key that it is the same device, or log in again.";

@@ -297,10 +297,11 @@ async fn page(db: &mut PgConnection, asked: Asked) -> Result<Page, sqlx::Error> 
            FROM feeds f
            LEFT JOIN LATERAL (
                SELECT * FROM (
-                   SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq) - octet_length(payload) AS bytes_before
-                   FROM (SELECT * FROM entries WHERE feed = f.feed AND seq > $2 ORDER BY seq LIMIT $4) AS next
+                   SELECT *, sum(bytes) OVER (ORDER BY seq) - bytes AS bytes_before
+                   FROM (SELECT *, COALESCE(octet_length(payload), 0) AS bytes
+                         FROM entries WHERE feed = f.feed AND seq > $2 ORDER BY seq LIMIT $4) AS next
                ) AS sized
-               WHERE bytes_before IS NULL OR bytes_before < $3
+               WHERE bytes_before < $3
            ) AS p ON true
            WHERE f.feed = $1
            ORDER BY p.seq"#,
@@ -328,6 +329,7 @@ struct EntryRow {
 
 impl EntryRow {
     fn into_received(self) -> Option<Received> {
+        let emptied = self.payload.is_none();
         let entry = Entry {
             kind: i32::from(self.kind?),
             doc_id: DocId(fixed(&self.doc_id?)),
@@ -335,7 +337,7 @@ impl EntryRow {
             salt: self.salt.as_deref().map_or([0; 8], fixed),
             payload: self.payload.unwrap_or_default(),
         };
-        Some(Received { id: EntryId(fixed(&self.entry_id?)), entry })
+        Some(Received { id: EntryId(fixed(&self.entry_id?)), entry, emptied })
     }
 }
 

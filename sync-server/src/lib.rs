@@ -15,6 +15,7 @@ pub mod config;
 pub mod db;
 pub mod devices;
 pub mod engine;
+pub mod erase;
 pub mod error;
 pub mod fanout;
 pub mod feeds;

@@ -17,6 +17,7 @@ use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
 use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
+use crate::erase;
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
@@ -143,7 +144,12 @@ async fn answer(
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
     let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
     let audit = Audit::open(pool.clone(), &master, Clock::default(), &folder)?;
-    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown).await?;
+    let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown).await?;
+    state.limits.backup_days = args.backup_days;
+    if let Some(file) = &args.erasures {
+        let keep = erase::list::keep(pool.clone(), file.clone());
+        tokio::spawn(state.shutdown.clone().run_until_cancelled_owned(keep));
+    }
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
     let listened = listen(listener, state).await;
     audit.finish().await;

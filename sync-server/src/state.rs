@@ -13,6 +13,7 @@ use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
 use crate::devices::{Allowance, Devices};
 use crate::engine::Engine;
+use crate::erase::DEFAULT_BACKUP_DAYS;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
@@ -60,11 +61,18 @@ pub struct Limits {
     pub requests: usize,
     /// What one device may take.
     pub device: Allowance,
+    /// For how many days backups are kept: what was erased may be in them so long.
+    pub backup_days: u16,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: REQUEST_TIMEOUT, requests: MAX_REQUESTS, device: Allowance::default() }
+        Self {
+            timeout: REQUEST_TIMEOUT,
+            requests: MAX_REQUESTS,
+            device: Allowance::default(),
+            backup_days: DEFAULT_BACKUP_DAYS,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -29,7 +30,7 @@ pub struct Postgres {
     private: Option<PrivatePostgres>,
     databases: AtomicU32,
     _guard: Child,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// A database with all tables and no rows.
@@ -58,7 +59,7 @@ impl Postgres {
         let folder = data.path().to_owned();
         let private = block_on(|| PrivatePostgres::start(folder)).unwrap_or_else(|error| panic!("{error}"));
         let guard = guard(&private, &data);
-        let postgres = Self { private: Some(private), databases: AtomicU32::new(0), _guard: guard, _data: data };
+        let postgres = Self { private: Some(private), databases: AtomicU32::new(0), _guard: guard, data };
         postgres.create_template();
         postgres
     }
@@ -97,6 +98,11 @@ impl Postgres {
         });
         migrate(options);
         database
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> PathBuf {
+        self.data.path().join("postgres")
     }
 
     /// Process id of PostgreSQL's first process.

@@ -163,7 +163,7 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
 }
 
 fn own_name(store: &Store) -> Result<Option<String>, Refusal> {
-    let profile = store.show(fitme_core::record::profile_id(0))?;
+    let profile = store.show(store.profile_id()?)?;
     Ok(profile.and_then(|profile| text(&profile.record, "name").map(str::to_owned)))
 }
 

@@ -110,7 +110,11 @@ pub fn write(
     Ok(())
 }
 
-fn line(store: &Store, doc_id: DocId, out: &Out) -> Result<String, Refusal> {
+/// A record as a line: `mood 7f3a21bc  Sun 22 Nov 07:10  good`.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn line(store: &Store, doc_id: DocId, out: &Out) -> Result<String, Refusal> {
     let Some(shown) = store.show(doc_id)? else { return Ok(pick::short(doc_id)) };
     let zone = shown.record.get("zone").and_then(|zone| zone.as_str());
     let parts = [

@@ -1,12 +1,12 @@
 //! `fitme logout`: everything is sent first, then the device is signed out and the home emptied. What could not be sent is
 //! never lost by this without having been named.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 
 use fitme_core::store::Store;
 
 use super::out::{FAINT, GOOD, Out, WAITING};
-use super::{Refusal, runtime};
+use super::{Refusal, question, runtime};
 use crate::error::ServerError;
 use crate::home::Home;
 use crate::{devices, sync};
@@ -102,11 +102,9 @@ fn confirm(yes: bool, unsent: u64, out: &mut Out) -> Result<(), Refusal> {
     if yes || unsent == 0 {
         return Ok(());
     }
-    if !io::stdin().is_terminal() {
-        return Err(LogoutError::NobodyToAsk.into());
+    match question::typed("Type yes to discard them: ")?.as_deref() {
+        None => Err(LogoutError::NobodyToAsk.into()),
+        Some("yes") => Ok(()),
+        Some(_) => Err(LogoutError::NotConfirmed.into()),
     }
-    write!(io::stderr(), "Type yes to discard them: ")?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(LogoutError::NotConfirmed.into()) }
 }

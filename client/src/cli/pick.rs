@@ -2,7 +2,6 @@
 //! any beginning or end that fits one record only will do.
 
 use fitme_core::id::{ChangeHash, DocId};
-use fitme_core::record;
 use fitme_core::store::{Store, StoreError};
 
 /// Characters of an id that lists show: 32 random bits.
@@ -65,17 +64,24 @@ pub fn short_state(hash: ChangeHash) -> String {
 /// [`PickError`] unless it fits exactly one.
 pub fn record(store: &Store, text: &str) -> Result<DocId, PickError> {
     if text == "profile" {
-        return known(store, record::profile_id(0), text);
+        return known(store, store.profile_id()?, text);
     }
     if let Ok(id) = text.parse() {
         return known(store, id, text);
     }
+    one_of(store.heads()?.into_iter().map(|(id, _)| id), text)
+}
+
+/// The one of these records that `text` names a part of.
+///
+/// # Errors
+/// [`PickError`] unless it fits exactly one.
+pub fn one_of(ids: impl Iterator<Item = DocId>, text: &str) -> Result<DocId, PickError> {
     let part = text.to_ascii_lowercase();
     let is_part = part.len() >= FEWEST && part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if !is_part {
         return Err(PickError::NotAnId(text.to_owned()));
     }
-    let ids = store.heads()?.into_iter().map(|(id, _)| id);
     let fits = |id: &DocId| {
         let id = id.to_string();
         let shown = &id[id.len() - SHOWN..];

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::Cell;
 use fitme_core::store::{RejectedWrite, Status, Store};
+use fitme_core::wire::ERASED;
 use serde_json::{Value, json};
 
 use super::describe::number;
@@ -130,6 +131,10 @@ pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), R
     out.print(&mut table)?;
     let hint = "what you wrote is kept: `fitme rejected --json` prints it in full";
     writeln!(out, "{}", out.paint(FAINT, hint))?;
+    if rejected.iter().any(|(_, write)| write.code == ERASED) {
+        let hint = "of a record that was erased it is kept until `fitme rejected --discard ID`";
+        writeln!(out, "{}", out.paint(FAINT, hint))?;
+    }
     Ok(())
 }
 

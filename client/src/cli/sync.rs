@@ -67,6 +67,9 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
     let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
     writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
+    if report.erased > 0 {
+        writeln!(out, "{}", out.paint(WAITING, erased(report.erased)))?;
+    }
     for gone in &report.ended {
         writeln!(out, "{}", out.paint(WAITING, ended(gone)))?;
     }
@@ -83,6 +86,11 @@ fn ended(Ended { name, collection, unsent }: &Ended) -> String {
         unsent => format!(", and with it {} of yours, not sent yet", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: it was removed here{lost}")
+}
+
+fn erased(count: usize) -> String {
+    let records = if count == 1 { "record was" } else { "records were" };
+    format!("{} {records} erased on another device, and so here", number(count as f64, 0))
 }
 
 fn changes(count: u64) -> String {
@@ -165,6 +173,9 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
                     let title = describe::title(shown.collection, &shown.record).unwrap_or_default();
                     writeln!(out, "{now}  {} {}  {title}", describe::noun(shown.collection), pick::short(*doc_id))?;
                 }
+            }
+            if !applied.erased.is_empty() {
+                writeln!(out, "{now}  {}", out.paint(WAITING, erased(applied.erased.len())))?;
             }
             if let Some(more @ 1..) = applied.documents.len().checked_sub(NAMED) {
                 writeln!(out, "{now}  and {more} more")?;

@@ -194,8 +194,13 @@ impl Store {
             |row| row.get(0),
         )?;
         let known = known || self.is_among_others(tip)?;
-        if !known {
-            self.renew_actor(actor, rng)?;
+        match known {
+            // Its receipt may have been lost, and the entry emptied before its echo came.
+            true => drop(self.conn.execute(
+                "UPDATE writers SET last_accepted = ?2 WHERE actor = ?1",
+                (actor.as_bytes(), tip.as_bytes()),
+            )?),
+            false => self.renew_actor(actor, rng)?,
         }
         Ok(!known)
     }

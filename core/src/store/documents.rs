@@ -32,13 +32,15 @@ pub(super) struct DocumentRow {
     pub payload_bytes: i64,
     pub unapplied: i64,
     pub blocked: bool,
+    /// Deleted for good: only that it was here is left.
+    pub erased: bool,
 }
 
 impl DocumentRow {
     pub fn of(conn: &Connection, doc_id: DocId) -> Result<Option<Self>, StoreError> {
         let mut query = conn.prepare_cached(
             "SELECT d.feed, f.collection, d.version, d.heads, d.snapshot_bytes, d.tail_bytes, d.payload_bytes, d.unapplied,
-                    d.blocked
+                    d.blocked, d.erased
              FROM documents d JOIN feeds f USING (feed) WHERE doc_id = ?",
         )?;
         let row = query.query_row([doc_id.as_bytes()], |row| {
@@ -52,6 +54,7 @@ impl DocumentRow {
                 payload_bytes: row.get(6)?,
                 unapplied: row.get(7)?,
                 blocked: row.get(8)?,
+                erased: row.get(9)?,
             })
         });
         Ok(row.optional()?)
@@ -68,6 +71,7 @@ impl DocumentRow {
             payload_bytes: 0,
             unapplied: 0,
             blocked: false,
+            erased: false,
         }
     }
 
@@ -80,11 +84,12 @@ impl DocumentRow {
     pub fn save(&self, conn: &Connection, doc_id: DocId) -> Result<(), StoreError> {
         conn.prepare_cached(
             "INSERT INTO documents (doc_id, feed, version, heads, snapshot_bytes, tail_bytes, payload_bytes, unapplied,
-               blocked)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+               blocked, erased)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (doc_id) DO UPDATE SET version = excluded.version, heads = excluded.heads,
                snapshot_bytes = excluded.snapshot_bytes, tail_bytes = excluded.tail_bytes,
-               payload_bytes = excluded.payload_bytes, unapplied = excluded.unapplied, blocked = excluded.blocked",
+               payload_bytes = excluded.payload_bytes, unapplied = excluded.unapplied, blocked = excluded.blocked,
+               erased = excluded.erased",
         )?
         .execute((
             doc_id.as_bytes(),
@@ -96,6 +101,7 @@ impl DocumentRow {
             self.payload_bytes,
             self.unapplied,
             self.blocked,
+            self.erased,
         ))?;
         Ok(())
     }
@@ -115,6 +121,10 @@ impl OpenDocuments {
             Some((version, _, doc)) if version == row.version => Ok(doc),
             _ => load(conn, doc_id, row),
         }
+    }
+
+    pub fn forget(&mut self, doc_id: DocId) {
+        self.open.remove(&doc_id);
     }
 
     pub fn keep(&mut self, doc_id: DocId, version: i64, doc: Automerge) {

@@ -28,6 +28,8 @@ impl Store {
             | Command::Trash { doc_id }
             | Command::Restore { doc_id }
             | Command::RestoreTo { doc_id, .. } => self.opened(owner)?.collection_of(*doc_id)?,
+            // Only the person whose record it is can erase it.
+            Command::Erase { .. } => return Err(Denied::OwnerOnly.into()),
             Command::Genesis | Command::Import { .. } => None,
         };
         self.judge_writing(owner, collection, now_ms)?;

@@ -177,7 +177,7 @@ impl Store {
         let is_last = self.shared()?.get(&owner).is_none_or(|feeds| feeds.len() == 1);
         let store = self.opened(owner)?;
         let unsent = unsent(&store.conn, feed)?;
-        purge(&mut store.conn, feed)?;
+        store.purge(feed)?;
         if is_last {
             self.others.open.remove(&owner);
             remove_files(&path_of(&self.path, owner))?;
@@ -230,9 +230,29 @@ impl Store {
             applied.bytes += received.bytes;
             applied.unapplied += received.unapplied;
             applied.shared_actors.extend(received.shared_actors);
-            applied.of_others.entry(owner).or_default().extend(received.documents);
+            applied.of_others.entry(owner).or_default().extend(received.documents.into_iter().chain(received.erased));
         }
         Ok(())
+    }
+
+    /// Empties the feed, to the last byte.
+    fn purge(&mut self, feed: FeedId) -> Result<(), StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for statement in [
+            "DELETE FROM records WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
+            "DELETE FROM snapshots WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
+            "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
+            "DELETE FROM outbox WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
+            "DELETE FROM entries WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
+            "DELETE FROM documents WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
+            "UPDATE feeds SET wire = NULL, epoch = NULL, cursor = 0, merged_seq = 0,
+               digest = x'00000000000000000000000000000000' WHERE wire = ?",
+        ] {
+            tx.execute(statement, [feed.0 as i64])?;
+        }
+        tx.commit()?;
+        // Another process that reads keeps the journal as it is, and what was deleted in it: then the removal is not done.
+        if self.truncate_journal()? { Ok(()) } else { Err(StoreError::Busy) }
     }
 
     /// Whose a feed is, if somebody else shares it.
@@ -250,27 +270,6 @@ fn unsent(conn: &Connection, feed: FeedId) -> Result<u64, StoreError> {
     let mut query = conn
         .prepare_cached("SELECT count(*) FROM outbox JOIN feeds USING (feed) WHERE wire = ? AND outbox.state <> 1")?;
     Ok(query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0))? as u64)
-}
-
-/// Empties the feed: `secure_delete` overwrites what is deleted, and the checkpoint what the journal still has of it.
-fn purge(conn: &mut Connection, feed: FeedId) -> Result<(), StoreError> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for statement in [
-        "DELETE FROM records WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
-        "DELETE FROM snapshots WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
-        "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
-        "DELETE FROM outbox WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
-        "DELETE FROM entries WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
-        "DELETE FROM documents WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
-        "UPDATE feeds SET wire = NULL, epoch = NULL, cursor = 0, merged_seq = 0,
-           digest = x'00000000000000000000000000000000' WHERE wire = ?",
-    ] {
-        tx.execute(statement, [feed.0 as i64])?;
-    }
-    tx.commit()?;
-    // Another process that reads keeps the journal as it is, and what was deleted in it: then the removal is not done.
-    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }
 
 fn remove_files(path: &Path) -> Result<(), StoreError> {

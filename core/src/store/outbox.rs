@@ -56,13 +56,13 @@ pub(super) fn queue(
     conn: &Connection,
     row: &DocumentRow,
     entry: &Entry,
-    hash: ChangeHash,
+    hash: Option<ChangeHash>,
     actor: Option<ActorId>,
     now_ms: i64,
     command: &Command,
 ) -> Result<EntryId, StoreError> {
     let id = entry.id();
-    let n = insert(conn, row.feed, None, id, entry, Some(hash))?;
+    let n = insert(conn, row.feed, None, id, entry, hash)?;
     let state = if row.blocked { WAITING } else { PENDING };
     let command = serde_json::to_string(command).expect("a command is plain data");
     conn.prepare_cached(
@@ -222,6 +222,22 @@ impl Store {
         tx.commit()?;
         Ok(refused)
     }
+}
+
+/// Hands back what waits to be sent of a document that was erased elsewhere: the server would refuse it. What nobody asked
+/// for by itself is dropped.
+pub(super) fn refuse_all(conn: &Connection, doc_id: DocId, why: &Refusal, at_ms: i64) -> Result<(), StoreError> {
+    let mut query = conn.prepare_cached("SELECT n, command FROM outbox WHERE doc_id = ? AND state <> ? ORDER BY n")?;
+    let waiting: Vec<(i64, String)> = query
+        .query_map((doc_id.as_bytes(), ACCEPTED), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (n, command) in waiting {
+        let by_rule = matches!(serde_json::from_str(&command), Ok(Command::Genesis | Command::Erase { .. }));
+        if !by_rule {
+            refuse(conn, n, why, at_ms)?;
+        }
+    }
+    Ok(())
 }
 
 /// Hands a refused command back to the person, with the record as it is here, and stops its document's lane.

@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
 use super::outbox::Tips;
-use super::{Store, StoreError, outbox};
+use super::{Store, StoreError, erase, outbox};
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
 use crate::merge;
 use crate::policy::AccountId;
-use crate::wire::{EntryKind, FeedPage, Item};
+use crate::wire::{Emptied, EntryKind, FeedPage, Item};
 
 /// Why a page was not applied. Nothing of it was stored; the session ends and starts again from the cursors.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,8 @@ pub struct Applied {
     pub bytes: u64,
     /// Own documents that changed.
     pub documents: Vec<DocId>,
+    /// Own documents that were erased elsewhere.
+    pub erased: Vec<DocId>,
     /// Documents of others that changed, by their owner.
     pub of_others: BTreeMap<AccountId, Vec<DocId>>,
     /// Entries that were stored as they came because they could not be applied.
@@ -66,7 +68,7 @@ pub struct Applied {
 impl Applied {
     /// How many documents changed, own ones and those of others.
     pub fn changed(&self) -> usize {
-        self.documents.len() + self.of_others.values().map(Vec::len).sum::<usize>()
+        self.documents.len() + self.erased.len() + self.of_others.values().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -88,6 +90,8 @@ impl Store {
 
     /// Applies pages of the feeds of this very store.
     pub(super) fn apply_own(&mut self, pages: &[FeedPage]) -> Result<Applied, PullError> {
+        // The store of somebody else's feeds belongs to no account.
+        let is_own = self.meta::<[u8; 16]>("account")?.is_some();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut applied = Applied::default();
         let mut kept = Vec::new();
@@ -99,8 +103,15 @@ impl Store {
                 let feed = (fresh.feed, fresh.collection.as_str());
                 kept.extend(fold(&tx, &mut self.open, feed, doc_id, entries, &mut applied)?);
             }
+            for erasure in fresh.erasures {
+                applied.erased.push(erasure.entry.doc_id);
+                erase::take(&tx, (fresh.feed, &fresh.collection), &erasure, is_own)?;
+            }
         }
         tx.commit()?;
+        kept.retain(|(doc_id, ..)| !applied.erased.contains(doc_id));
+        applied.erased.iter().for_each(|doc_id| self.open.forget(*doc_id));
+        self.finish_erasing()?;
         for (doc_id, version, doc) in kept {
             applied.documents.push(doc_id);
             self.open.keep(doc_id, version, doc);
@@ -109,10 +120,10 @@ impl Store {
     }
 }
 
-struct NewEntry {
-    seq: u64,
-    id: EntryId,
-    entry: Entry,
+pub(super) struct NewEntry {
+    pub seq: u64,
+    pub id: EntryId,
+    pub entry: Entry,
     /// `None` if it is no change that this version can read or apply.
     change: Option<Change>,
 }
@@ -128,13 +139,15 @@ struct Fresh {
     feed: i64,
     collection: String,
     entries: BTreeMap<DocId, Vec<NewEntry>>,
+    /// Each the last entry of its document.
+    erasures: Vec<NewEntry>,
     actors: BTreeSet<ActorId>,
 }
 
 /// Moves the cursor over the page, settles what is already here and returns the rest.
 fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<Fresh, PullError> {
     let (feed, collection, cursor, digest) = feed_row(conn, page.feed)?;
-    let mut fresh = Fresh { feed, collection, entries: BTreeMap::new(), actors: BTreeSet::new() };
+    let mut fresh = Fresh { feed, collection, entries: BTreeMap::new(), erasures: Vec::new(), actors: BTreeSet::new() };
     if !page.items.is_empty() && page.first_seq > cursor + 1 {
         return Err(PullError::Gap { feed: page.feed, first: page.first_seq, cursor });
     }
@@ -152,6 +165,7 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
         sum = sum.plus(match item {
             Item::Own(id) => settle_own(conn, *id, seq, &mut tips)?,
             Item::Full(entry) => settle(conn, entry, seq, &mut fresh, &mut tips)?,
+            Item::Emptied(emptied) => erase::settle_emptied(conn, feed, emptied, seq, &mut tips)?,
         });
     }
     tips.save(conn)?;
@@ -180,9 +194,12 @@ fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest
 }
 
 fn settle_own(conn: &Connection, id: EntryId, seq: u64, tips: &mut Tips) -> Result<EntryId, PullError> {
-    let mut query = conn.prepare_cached("SELECT n FROM outbox WHERE entry_id = ?")?;
-    let n = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?.ok_or(PullError::UnknownOwn(id))?;
-    tips.accept(conn, n, seq)?;
+    let mut queued = conn.prepare_cached("SELECT n FROM outbox WHERE entry_id = ?")?;
+    let n = match queued.query_row([id.as_bytes()], |row| row.get(0)).optional()? {
+        Some(n) => Some(n),
+        None => erase::find_emptied(conn, id)?,
+    };
+    tips.accept(conn, n.ok_or(PullError::UnknownOwn(id))?, seq)?;
     Ok(id)
 }
 
@@ -208,18 +225,22 @@ fn settle(
         None => outbox::find_unapplied(conn, entry.doc_id, id)?,
     };
     if let Some(n) = known {
-        conn.prepare_cached("UPDATE entries SET salt = ?2, device_time = ?3 WHERE n = ?1")?.execute((
-            n,
-            entry.salt,
-            entry.device_time,
-        ))?;
+        // Not where it was emptied: its document was erased here, which the server does not know yet.
+        conn.prepare_cached(
+            "UPDATE entries SET salt = ?2, device_time = ?3
+             WHERE n = ?1 AND (payload IS NOT NULL OR change_hash IS NOT NULL)",
+        )?
+        .execute((n, entry.salt, entry.device_time))?;
         outbox::rename(conn, n, id)?;
         tips.accept(conn, n, seq)?;
         return Ok(id);
     }
     fresh.actors.extend(change.as_ref().and_then(|change| ActorId::from_slice(change.actor_id().to_bytes())));
     let new = NewEntry { seq, id, entry: entry.clone(), change };
-    fresh.entries.entry(entry.doc_id).or_default().push(new);
+    match entry.is_erasure() {
+        true => fresh.erasures.push(new),
+        false => fresh.entries.entry(entry.doc_id).or_default().push(new),
+    }
     Ok(id)
 }
 
@@ -234,6 +255,14 @@ fn fold(
     applied: &mut Applied,
 ) -> Result<Option<(DocId, i64, Automerge)>, PullError> {
     let mut row = DocumentRow::of(conn, doc_id)?.unwrap_or_else(|| DocumentRow::new(feed, collection));
+    if row.erased {
+        // Here; the server does not know it yet.
+        for new in &entries {
+            let emptied = Emptied { id: new.id, kind: new.entry.kind, doc_id };
+            erase::insert_emptied(conn, row.feed, &emptied, new.seq)?;
+        }
+        return Ok(None);
+    }
     let mut doc = match open.take(conn, doc_id, &row) {
         Ok(doc) => Some(merge_in(conn, doc_id, &row, doc, &mut entries)?),
         Err(StoreError::Damaged { .. }) => None,

@@ -98,7 +98,8 @@ pub struct RejectedWrite {
     pub code: String,
     /// Why, in a sentence.
     pub message: String,
-    /// When, ms UTC by this device's clock.
+    /// When, ms UTC by this device's clock; where it waited for the server while its record was erased elsewhere, by the
+    /// clock of who erased it.
     pub rejected_at: i64,
     /// What was asked for.
     pub command: Value,
@@ -189,9 +190,10 @@ impl Store {
         Ok(changes.collect())
     }
 
-    /// The heads of every document, for comparing two replicas.
+    /// The heads of every document that was not erased, for comparing two replicas.
     pub fn heads(&self) -> Result<Vec<(DocId, Vec<u8>)>, StoreError> {
-        let mut query = self.conn.prepare_cached("SELECT doc_id, heads FROM documents ORDER BY doc_id")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT doc_id, heads FROM documents WHERE NOT erased ORDER BY doc_id")?;
         let rows = query.query_map([], |row| Ok((DocId(row.get(0)?), row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -263,7 +265,7 @@ impl Store {
     }
 
     fn document(&self, doc_id: DocId) -> Result<Option<(Collection, automerge::Automerge)>, StoreError> {
-        let Some(row) = DocumentRow::of(&self.conn, doc_id)? else { return Ok(None) };
+        let Some(row) = DocumentRow::of(&self.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
         let Some(collection) = Collection::named(&row.collection) else { return Ok(None) };
         Ok(Some((collection, documents::load(&self.conn, doc_id, &row)?)))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::documents::{self, DocumentRow, OpenDocuments};
-use super::{Store, StoreError, WriteError, outbox};
+use super::{Store, StoreError, WriteError, erase, outbox};
 use crate::change;
 use crate::collection::Collection;
 use crate::entry::Entry;
@@ -57,6 +57,12 @@ pub enum Command {
         /// The change after which the record was in that state: hex, see the record's history.
         state: String,
     },
+    /// Deletes a record for good, everywhere.
+    Erase {
+        /// Which record.
+        #[serde(with = "doc_id_text")]
+        doc_id: DocId,
+    },
     /// The containers of a document that any device may make; nobody asked for it by itself.
     Genesis,
     /// One importer step; it can be made again from the original file.
@@ -89,8 +95,10 @@ pub struct Original<'a> {
 /// One workout of an imported file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
-    /// Derived from the file and the session in it.
-    pub doc_id: DocId,
+    /// blake3 of the file.
+    pub file_hash: [u8; 32],
+    /// Which session of the file.
+    pub session: u32,
     /// Fields by importer step, the first step first. A later importer version only adds steps.
     pub steps: Vec<Vec<(String, Scalar)>>,
     /// The device's zone, where the file has none.
@@ -111,6 +119,10 @@ pub enum ImportOutcome {
 impl Store {
     /// Carries out one command; it is durable when this returns. `now_ms` is the device's clock, UTC.
     pub fn write(&mut self, command: &Command, now_ms: i64, rng: &mut dyn RngCore) -> Result<Written, WriteError> {
+        if let Command::Erase { doc_id } = command {
+            self.erase(*doc_id, now_ms, rng)?;
+            return Ok(Written { doc_id: *doc_id, changed: true });
+        }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let actor = super::writer_actor(&tx, &self.writer)?;
         let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
@@ -120,14 +132,15 @@ impl Store {
         Ok(Written { doc_id, changed })
     }
 
-    /// Imports a page of workouts and keeps the files they were read from, all with one commit.
+    /// Imports a page of workouts and keeps the files they were read from, all with one commit. Returns which records they
+    /// are.
     pub fn import(
         &mut self,
         originals: &[Original<'_>],
         page: &[Imported],
         now_ms: i64,
         rng: &mut dyn RngCore,
-    ) -> Result<Vec<ImportOutcome>, WriteError> {
+    ) -> Result<Vec<(DocId, ImportOutcome)>, WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for original in originals {
             tx.prepare_cached(
@@ -175,7 +188,9 @@ impl Writer<'_> {
                 }
                 Ok(record::restore_to(doc, collection, &hash, &author, rng)?)
             }),
-            Command::Genesis | Command::Import { .. } => unreachable!("made by the store itself, never asked for"),
+            Command::Erase { .. } | Command::Genesis | Command::Import { .. } => {
+                unreachable!("carried out elsewhere, or made by the store itself")
+            }
         }
     }
 
@@ -188,7 +203,7 @@ impl Writer<'_> {
     ) -> Result<Carried, WriteError> {
         let collection = collection_named(collection)?;
         if collection == Collection::Profile {
-            let doc_id = record::profile_id(0);
+            let doc_id = erase::first_left(self.conn, record::profile_id)?;
             self.ensure_genesis(doc_id, collection)?;
             return self.change(command, doc_id, |doc, collection, rng| {
                 Ok(record::edit(doc, collection, fields, author, rng)?)
@@ -210,6 +225,9 @@ impl Writer<'_> {
         make: impl FnOnce(&mut Automerge, Collection, &mut dyn RngCore) -> Result<Option<Vec<u8>>, WriteError>,
     ) -> Result<Carried, WriteError> {
         let mut row = DocumentRow::of(self.conn, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
+        if row.erased {
+            return Err(WriteError::Erased(doc_id));
+        }
         let collection = collection_named(&row.collection)?;
         let mut doc = self.open.take(self.conn, doc_id, &row)?;
         let payload = make(&mut doc, collection, self.rng)?;
@@ -234,8 +252,9 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    fn import(&mut self, imported: &Imported) -> Result<ImportOutcome, WriteError> {
-        let doc_id = imported.doc_id;
+    fn import(&mut self, imported: &Imported) -> Result<(DocId, ImportOutcome), WriteError> {
+        let derived = |generation| record::imported_id(&imported.file_hash, imported.session, generation);
+        let doc_id = erase::first_left(self.conn, derived)?;
         let added = self.ensure_genesis(doc_id, Collection::Workouts)?;
         let mut row = DocumentRow::of(self.conn, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
         let mut doc = self.open.take(self.conn, doc_id, &row)?;
@@ -261,11 +280,12 @@ impl Writer<'_> {
         if extended {
             documents::save(self.conn, doc_id, &mut row, &doc)?;
         }
-        Ok(match (added, extended) {
+        let outcome = match (added, extended) {
             (true, _) => ImportOutcome::Added,
             (false, true) => ImportOutcome::Extended,
             (false, false) => ImportOutcome::Known,
-        })
+        };
+        Ok((doc_id, outcome))
     }
 
     fn append(
@@ -292,7 +312,7 @@ impl Writer<'_> {
             self.rng.fill_bytes(&mut salt);
         }
         let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
-        Ok(outbox::queue(self.conn, row, &entry, hash, actor, self.now_ms, command)?)
+        Ok(outbox::queue(self.conn, row, &entry, Some(hash), actor, self.now_ms, command)?)
     }
 
     fn feed(&self, collection: Collection) -> Result<i64, StoreError> {

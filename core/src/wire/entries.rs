@@ -38,6 +38,7 @@ pub(super) fn page_to_proto(page: &FeedPage) -> proto::FeedEntries {
             .map(|item| match item {
                 Item::Full(entry) => before.encode(entry),
                 Item::Own(id) => proto::Entry { own_id: id.0.to_vec().into(), ..proto::Entry::default() },
+                Item::Emptied(emptied) => emptied_to_proto(emptied),
             })
             .collect(),
     }
@@ -48,15 +49,33 @@ pub(super) fn page_from_proto(page: proto::FeedEntries) -> Result<FeedPage, Wire
         return Err(WireError::Field { field: "first_seq", expected: "above 0" });
     }
     let mut before = Before::default();
-    let item = |entry: proto::Entry| match entry.own_id.is_empty() {
-        true => before.decode(entry).map(Item::Full),
-        false => Ok(Item::Own(EntryId(fixed("own_id", &entry.own_id)?))),
+    let item = |entry: proto::Entry| match (entry.own_id.is_empty(), entry.emptied_id.is_empty()) {
+        (true, true) => before.decode(entry).map(Item::Full),
+        (true, false) => emptied_from_proto(&entry).map(Item::Emptied),
+        (false, _) => Ok(Item::Own(EntryId(fixed("own_id", &entry.own_id)?))),
     };
     Ok(FeedPage {
         feed: feed(page.feed)?,
         first_seq: page.first_seq,
         merged_seq: page.merged_seq,
         items: page.entries.into_iter().map(item).collect::<Result<_, _>>()?,
+    })
+}
+
+fn emptied_to_proto(emptied: &Emptied) -> proto::Entry {
+    proto::Entry {
+        kind: emptied.kind,
+        doc_id: emptied.doc_id.0.to_vec().into(),
+        emptied_id: emptied.id.0.to_vec().into(),
+        ..proto::Entry::default()
+    }
+}
+
+fn emptied_from_proto(entry: &proto::Entry) -> Result<Emptied, WireError> {
+    Ok(Emptied {
+        id: EntryId(fixed("emptied_id", &entry.emptied_id)?),
+        kind: entry.kind,
+        doc_id: doc_id(&entry.doc_id, None)?,
     })
 }
 

@@ -140,5 +140,5 @@ fn a_denied_page_revokes_the_feed_and_the_session_goes_on() {
 fn received() -> fitme_core::session::Received {
     let doc_id = fitme_core::id::DocId([9; 16]);
     let entry = fitme_core::entry::Entry { kind: 0, doc_id, device_time: 0, salt: [1; 8], payload: vec![1, 2, 3] };
-    fitme_core::session::Received { id: entry.id(), entry }
+    fitme_core::session::Received::whole(entry)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use fitme_core::change;
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
-use fitme_core::id::{ActorId, ChangeHash, DocId, Epoch, FeedId, Installation};
+use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, Epoch, FeedId, Installation};
 use fitme_core::policy::Access;
 use fitme_core::record;
 use fitme_core::session::{
@@ -15,7 +15,7 @@ use fitme_core::session::{
     ServerEffect, ServerEvent, ServerSession, Settled,
 };
 use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store, Tokens};
-use fitme_core::wire::{Cursors, FeedGranted, FeedPush, Receipt, Refusal};
+use fitme_core::wire::{self, Cursors, FeedGranted, FeedPush, Receipt, Refusal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -35,6 +35,29 @@ impl Feed {
     fn digest(&self, upto: u64) -> Option<Digest> {
         let entries = self.entries.get(..usize::try_from(upto).ok()?)?;
         Some(entries.iter().fold(Digest::default(), |sum, (received, ..)| sum.plus(received.id)))
+    }
+}
+
+impl Feed {
+    /// The entry that erased the document, with its number.
+    fn erased_by(&self, doc_id: DocId) -> Option<(u64, EntryId)> {
+        let erases = |received: &Received| received.entry.doc_id == doc_id && received.entry.is_erasure();
+        let at = self.entries.iter().position(|(received, ..)| erases(received))?;
+        Some((at as u64 + 1, self.entries[at].0.id))
+    }
+
+    fn erase(&mut self, erasure: &Entry) -> (u64, EntryId, Receipt) {
+        if let Some((seq, entry_id)) = self.erased_by(erasure.doc_id) {
+            return (seq, entry_id, Receipt::Duplicate { seq, entry_id });
+        }
+        for (received, hash, _) in self.entries.iter_mut().filter(|one| one.0.entry.doc_id == erasure.doc_id) {
+            received.emptied = true;
+            (received.entry.payload, received.entry.salt) = (Vec::new(), [0; 8]);
+            *hash = ChangeHash([0; 32]);
+        }
+        self.entries.push((Received::whole(erasure.clone()), ChangeHash([0; 32]), ActorId([0; 16])));
+        let seq = self.entries.len() as u64;
+        (seq, erasure.id(), Receipt::Accepted(seq))
     }
 }
 
@@ -83,7 +106,7 @@ impl Hub {
         for (kind, byte) in [(77, 1), (0, 2)] {
             let entry = Entry { kind, doc_id, device_time: MORNING, salt: [byte; 8], payload: vec![byte; 40] };
             let nobody = (ChangeHash([byte; 32]), ActorId([byte; 16]));
-            feed.entries.push((Received { id: entry.id(), entry }, nobody.0, nobody.1));
+            feed.entries.push((Received::whole(entry), nobody.0, nobody.1));
         }
     }
 
@@ -138,16 +161,28 @@ impl Hub {
         for push in pushes {
             let feed = self.feeds.get_mut(&push.feed).expect("a feed that the hub granted");
             for entry in &push.entries {
+                if entry.is_erasure() {
+                    let (seq, id, receipt) = feed.erase(entry);
+                    let echo = if id == entry.id() { Echo::Fresh } else { Echo::InFull };
+                    settled.own.push(Own { feed: push.feed, seq, id, echo });
+                    settled.receipts.push(receipt);
+                    continue;
+                }
+                let is_known = feed.entries.iter().any(|(known, ..)| known.id == entry.id());
+                if feed.erased_by(entry.doc_id).is_some() && !is_known {
+                    let why = Refusal { code: wire::ERASED.to_owned(), message: wire::ERASED_SENTENCE.to_owned() };
+                    settled.receipts.push(Receipt::Rejected(why));
+                    continue;
+                }
                 if let Some(code) = self.refuse.get(&entry.doc_id) {
                     let why = Refusal { code: (*code).to_owned(), message: "The test refuses it.".to_owned() };
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
                 }
                 let facts = change::read(&entry.payload).expect("devices push readable changes").facts;
-                let known = feed
-                    .entries
-                    .iter()
-                    .position(|(known, hash, _)| known.entry.doc_id == entry.doc_id && *hash == facts.hash);
+                let known = feed.entries.iter().position(|(known, hash, _)| {
+                    known.id == entry.id() || known.entry.doc_id == entry.doc_id && *hash == facts.hash
+                });
                 let (seq, id, receipt) = match known {
                     Some(at) => {
                         let id = feed.entries[at].0.id;
@@ -155,7 +190,7 @@ impl Hub {
                     }
                     None => {
                         let id = entry.id();
-                        feed.entries.push((Received { id, entry: entry.clone() }, facts.hash, facts.actor));
+                        feed.entries.push((Received::whole(entry.clone()), facts.hash, facts.actor));
                         (feed.entries.len() as u64, id, Receipt::Accepted(feed.entries.len() as u64))
                     }
                 };
@@ -246,6 +281,21 @@ impl Device {
 
     pub fn edit(&mut self, doc_id: DocId, patch: Value) {
         self.write(&Command::Edit { doc_id, patch });
+    }
+
+    pub fn erase(&mut self, doc_id: DocId) {
+        self.write(&Command::Erase { doc_id });
+    }
+
+    /// Its files that hold `marker`.
+    pub fn files_with(&self, marker: &str) -> Vec<PathBuf> {
+        let files =
+            std::fs::read_dir(self.directory.path()).expect("the folder is ours").map(|file| file.unwrap().path());
+        let holds = |file: &PathBuf| {
+            let bytes = std::fs::read(file).expect("the file is ours");
+            bytes.windows(marker.len()).any(|part| part == marker.as_bytes())
+        };
+        files.filter(holds).collect()
     }
 
     pub fn record(&self, doc_id: DocId) -> Value {

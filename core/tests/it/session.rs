@@ -88,7 +88,12 @@ fn two_homes_that_never_met_make_one_profile_and_one_workout() {
         vec![("laps/0/average_heart_rate".to_owned(), Scalar::Int(131))],
     ];
     for (home, zone, known_steps) in [(&mut berlin, "Europe/Berlin", 1), (&mut boston, "America/New_York", 2)] {
-        let imported = Imported { doc_id: id, steps: steps[..known_steps].to_vec(), zone_guess: Some(zone.to_owned()) };
+        let imported = Imported {
+            file_hash: [5; 32],
+            session: 0,
+            steps: steps[..known_steps].to_vec(),
+            zone_guess: Some(zone.to_owned()),
+        };
         home.store.import(&[], &[imported], home.now_ms, &mut home.rng).unwrap();
     }
     berlin.log(Collection::Profile, json!({ "name": "Ann" }));

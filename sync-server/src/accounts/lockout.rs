@@ -117,6 +117,16 @@ impl Attempt {
     }
 }
 
+/// Forgets all attempts to log in as `email`, from wherever.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget(db: &mut PgConnection, email: &str) -> Result<(), sqlx::Error> {
+    let hash = *blake3::hash(email.as_bytes()).as_bytes();
+    sqlx::query!("DELETE FROM login_failures WHERE email_hash = $1", &hash[..]).execute(db).await?;
+    Ok(())
+}
+
 /// Deletes what is forgotten.
 ///
 /// # Errors

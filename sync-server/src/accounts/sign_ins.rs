@@ -43,6 +43,8 @@ pub enum Cause {
     Revoked,
     /// The account has another password.
     PasswordChanged,
+    /// The account was erased.
+    AccountErased,
 }
 
 impl Cause {
@@ -53,6 +55,7 @@ impl Cause {
             Self::LoggedOut => "logged_out",
             Self::Revoked => "revoked",
             Self::PasswordChanged => "password_changed",
+            Self::AccountErased => "account_erased",
         }
     }
 }

@@ -13,6 +13,7 @@ use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
 use super::sign_ins::{self, Exchange, SignIn, Standing};
 use crate::audit::{self, Event};
 use crate::db::wall;
+use crate::erase;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -98,7 +99,10 @@ async fn by_key(state: &AppState, proof: &Proof) -> Result<SignIn, Refusal> {
     let now_ms = state.clock.now_ms();
     let mut tx = wall::of(&state.pool, &[]).await?;
     let proved = state.challenges.proved(&mut tx, proof, now_ms).await?;
-    let device = proved.ok_or(ApiError::SignedOut)?;
+    let Some(device) = proved else {
+        let erased = erase::is_device_of_erased(&mut tx, proof.device).await?;
+        return Err(if erased { ApiError::AccountErased } else { ApiError::SignedOut }.into());
+    };
     let sign_in = sign_ins::begin(&mut tx, device, now_ms).await?;
     audit::record(&mut tx, device.account, now_ms, Event::SignedIn { device: device.device }).await?;
     tx.commit().await?;

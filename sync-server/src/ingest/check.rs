@@ -28,6 +28,18 @@ pub enum Target {
     Unknown,
 }
 
+impl Target {
+    /// How an entry stands that was pushed to it; `check` looks at the entry itself.
+    fn standing(&self, check: impl FnOnce(&FeedPlace) -> Standing) -> Standing {
+        match self {
+            Self::Feed(place) => check(place),
+            Self::Unserved(name) => Standing::Rejected(Rejection::CollectionNotServed(name.clone())),
+            Self::Nothing => Standing::Rejected(Rejection::NotYourFeed),
+            Self::Unknown => Standing::Undecided(Postponement::Unavailable),
+        }
+    }
+}
+
 /// Whose a feed is and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedPlace {
@@ -60,7 +72,7 @@ pub struct Offer {
     pub id: EntryId,
     /// What its feed is; `None` if there is nothing to write to.
     pub place: Option<FeedPlace>,
-    /// What its change says about itself; `None` if it could not be read.
+    /// What its change says about itself; `None` if it could not be read, and for one that erases.
     pub change: Option<Change>,
     /// What it grants or revokes, if it does.
     pub consent: Option<Consent>,
@@ -108,6 +120,9 @@ pub fn check(feed: FeedId, entry: Entry, target: &Target) -> Offer {
 
 fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Standing) {
     let refused = |why: Rejection| (None, None, Standing::Rejected(why));
+    if entry.is_erasure() {
+        return (None, None, erasure(entry, target));
+    }
     if entry.known_kind() != Some(EntryKind::Change) {
         return refused(Rejection::KindNotServed(entry.kind));
     }
@@ -118,12 +133,7 @@ fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Sta
         Ok(read) => read,
         Err(bad) => return refused(bad.into()),
     };
-    let standing = match target {
-        Target::Feed(place) => content(place.collection, entry, &read),
-        Target::Unserved(name) => Standing::Rejected(Rejection::CollectionNotServed(name.clone())),
-        Target::Nothing => Standing::Rejected(Rejection::NotYourFeed),
-        Target::Unknown => Standing::Undecided(Postponement::Unavailable),
-    };
+    let standing = target.standing(|place| content(place.collection, entry, &read));
     let shared_actor = is_genesis(entry, &read) || record::import_version(entry.doc_id, read.facts.actor).is_some();
     let grants =
         standing == Standing::Open && matches!(target, Target::Feed(place) if place.collection == Collection::Grants);
@@ -139,6 +149,18 @@ fn content(collection: Collection, entry: &Entry, read: &change::ReadChange) -> 
         }
         Ok(()) => Standing::Open,
     }
+}
+
+/// An erasure says nothing but, where the server does it, the name of the cause.
+fn erasure(entry: &Entry, target: &Target) -> Standing {
+    let is_name = entry.payload.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
+    if !is_name || entry.payload.len() > limits::CAUSE_BYTES {
+        return Standing::Rejected(Rejection::BadErasure);
+    }
+    target.standing(|place| match place.collection.is_write_once() {
+        true => Standing::Rejected(Rejection::KeptForEver),
+        false => Standing::Open,
+    })
 }
 
 /// In a document with a derived id, the content check lets through no other first change than the genesis change.

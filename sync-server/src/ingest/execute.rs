@@ -19,6 +19,7 @@ use crate::fanout::Live;
 use consents::Places;
 
 mod consents;
+mod erasures;
 mod known;
 mod rows;
 
@@ -97,6 +98,7 @@ pub async fn append(
     if !plan.entries.is_empty() {
         rows::write(&mut tx, &plan, &locked).await?;
     }
+    erasures::write(&mut tx, &plan.erasures).await?;
     let regranted = consents::write(&mut tx, &plan.consents, &places).await?;
     tx.commit().await?;
     let live = live(&plan, &locked);
@@ -238,7 +240,7 @@ fn live(plan: &Plan, candidates: &[Candidate<'_>]) -> Vec<Live> {
     for new in &plan.entries {
         let offer = candidates[new.candidate].offer;
         let (_, entries) = feeds.entry(offer.feed).or_insert_with(|| (new.seq, Vec::new()));
-        entries.push(Received { id: offer.id, entry: offer.entry.clone() });
+        entries.push(Received { id: offer.id, entry: offer.entry.clone(), emptied: false });
     }
     let live = feeds.into_iter().map(|(feed, (first_seq, entries))| Live { feed, first_seq, entries: entries.into() });
     live.collect()

@@ -100,6 +100,14 @@ pub struct DocumentState {
     pub heads: Vec<ChangeHash>,
     /// Sum over its changes.
     pub payload_bytes: u64,
+    /// Number and id of the entry that erased it, if one did: then it has neither heads nor bytes.
+    pub erased: Option<(u64, EntryId)>,
+}
+
+impl DocumentState {
+    fn empty(feed: FeedId) -> Self {
+        Self { feed, heads: Vec::new(), payload_bytes: 0, erased: None }
+    }
 }
 
 /// What is to be done.
@@ -117,7 +125,9 @@ pub struct Plan {
     pub feeds: BTreeMap<FeedId, FeedState>,
     /// Grants that are new and revocations, in order.
     pub consents: Vec<NewConsent>,
-    /// What the accounts hold more than before.
+    /// Documents to empty, after the rows were appended.
+    pub erasures: Vec<Erasure>,
+    /// What the accounts hold more than before; what erasures free is not taken off.
     pub usage: BTreeMap<Uuid, Usage>,
 }
 
@@ -132,6 +142,23 @@ pub struct NewConsent {
     pub by: Uuid,
     /// What is granted; `None` if it is revoked.
     pub given: Option<Given>,
+}
+
+/// A document that is deleted for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erasure {
+    /// Whose it is.
+    pub account: Uuid,
+    /// Where it lies.
+    pub feed: FeedId,
+    /// Which.
+    pub doc_id: DocId,
+    /// Number of the entry that erases it: all others of it come before.
+    pub seq: u64,
+    /// Id of that entry.
+    pub entry: EntryId,
+    /// What its changes had.
+    pub bytes: u64,
 }
 
 /// A row of `entries`.
@@ -182,7 +209,8 @@ struct Planner<'a> {
 /// A candidate that may be appended, with what appending it needs.
 struct Appendable<'a> {
     account: Uuid,
-    change: &'a Change,
+    /// `None` for one that erases.
+    change: Option<&'a Change>,
     document: DocumentState,
     adds: Usage,
 }
@@ -201,10 +229,11 @@ impl Planner<'_> {
             (Standing::Rejected(why), _) => return Err(Verdict::Rejected(why.clone())),
             (Standing::Undecided(why), _) => return Err(Verdict::Undecided(*why)),
             (Standing::Open, Some(change)) => change,
+            (Standing::Open, None) if offer.entry.is_erasure() => return self.erasable(candidate),
             (Standing::Open, None) => return Err(Verdict::Rejected(Rejection::KindNotServed(offer.entry.kind))),
         };
         let account = self.feed(offer.feed).ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
-        let permitted = self.permitted(candidate);
+        let permitted = self.permitted(candidate, Action::Write);
         // What was accepted while a grant was valid is not refused when its receipt was lost. Anybody else would learn from
         // a duplicate what is there: a profile, or an import of a file that they have as well.
         if permitted.is_ok() || self.is_its_writer(candidate.device, change) {
@@ -216,7 +245,7 @@ impl Planner<'_> {
         self.dependencies(candidate, change)?;
         self.actor(candidate, change).map_err(Verdict::Rejected)?;
         let adds = self.room(account, offer).map_err(Verdict::Rejected)?;
-        Ok(Appendable { account, change, document, adds })
+        Ok(Appendable { account, change: Some(change), document, adds })
     }
 
     fn feed(&self, feed: FeedId) -> Option<&FeedState> {
@@ -224,18 +253,20 @@ impl Planner<'_> {
     }
 
     /// Asks the judge.
-    fn permitted(&self, candidate: &Candidate<'_>) -> Result<(), Rejection> {
+    fn permitted(&self, candidate: &Candidate<'_>, action: Action) -> Result<(), Rejection> {
         let place = candidate.offer.place.as_ref().ok_or(Rejection::NotYourFeed)?;
         let who = candidate.device.account;
         let permits = self.known.grants.permits.get(&(place.owner, who)).map_or(&[][..], Vec::as_slice);
         let permits: Vec<_> = permits.iter().map(|(_, permit)| permit.clone()).collect();
-        policy::judge(who.into_bytes(), Action::Write, place.judged(), &permits, self.known.grants.now_ms).map_err(
-            |why| match why {
-                // What is not shared at all is, to others, as if it were not there.
-                Denied::NotGranted | Denied::NeverShared(_) => Rejection::NotYourFeed,
-                why => Rejection::NotPermitted(why),
-            },
-        )
+        let judge =
+            |action| policy::judge(who.into_bytes(), action, place.judged(), &permits, self.known.grants.now_ms);
+        judge(action).map_err(|why| match why {
+            // What is not shared at all is, to others, as if it were not there.
+            Denied::NotGranted | Denied::NeverShared(_) => Rejection::NotYourFeed,
+            Denied::OwnerOnly if judge(Action::Read).is_err() => Rejection::NotYourFeed,
+            Denied::OwnerOnly => Rejection::OwnerOnly,
+            why => Rejection::NotPermitted(why),
+        })
     }
 
     /// Whether what the entry grants may be granted.
@@ -275,10 +306,11 @@ impl Planner<'_> {
         let first = change.facts.deps.is_empty();
         let mut document = match self.known.documents.get(&key) {
             Some(document) if document.feed != offer.feed => return Err(Verdict::Rejected(Rejection::ForeignDocument)),
+            Some(document) if document.erased.is_some() => return Err(Verdict::Rejected(Rejection::Erased)),
             // Two first changes would each make the document's containers, and one hide the other's.
             Some(_) if first => return Err(Verdict::Rejected(Rejection::DocumentExists)),
             Some(document) => document.clone(),
-            None => DocumentState { feed: offer.feed, heads: Vec::new(), payload_bytes: 0 },
+            None => DocumentState::empty(offer.feed),
         };
         document.payload_bytes += offer.entry.payload.len() as u64;
         if document.payload_bytes > limits::DOCUMENT_BYTES {
@@ -338,33 +370,45 @@ impl Planner<'_> {
     }
 
     /// Moves the state on, so that the next candidate is judged on it. Returns the entry's number.
-    fn append(&mut self, index: usize, candidate: &Candidate<'_>, appendable: Appendable<'_>) -> u64 {
-        let (offer, facts) = (candidate.offer, &appendable.change.facts);
-        let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
+    fn append(&mut self, index: usize, candidate: &Candidate<'_>, mut appendable: Appendable<'_>) -> u64 {
+        let offer = candidate.offer;
+        let (feed, key) = (offer.feed, (appendable.account, offer.entry.doc_id));
         let mut state = *self.feed(feed).expect("a candidate without a feed is not appendable");
         state.head += 1;
         state.digest = state.digest.plus(offer.id);
         let seq = state.head;
         self.plan.feeds.insert(feed, state);
         self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest });
-        self.plan.documents.insert((appendable.account, doc_id), appendable.document.clone());
-        self.known.documents.insert((appendable.account, doc_id), appendable.document);
+        if appendable.change.is_none() {
+            appendable.document.erased = Some((seq, offer.id));
+            self.free(appendable.account, offer, seq);
+        }
+        self.plan.documents.insert(key, appendable.document.clone());
+        self.known.documents.insert(key, appendable.document);
         for usage in [&mut self.known.usage, &mut self.plan.usage] {
             let held = usage.entry(appendable.account).or_default();
             *held = held.plus(appendable.adds);
         }
         self.known.entries.insert((feed, offer.id), seq);
+        if let Some(change) = appendable.change {
+            self.note_change(candidate, change, seq);
+        }
+        if let Some(consent) = &offer.consent {
+            self.take_effect(appendable.account, candidate.device.device, offer.entry.doc_id, consent);
+        }
+        seq
+    }
+
+    fn note_change(&mut self, candidate: &Candidate<'_>, change: &Change, seq: u64) {
+        let (offer, facts) = (candidate.offer, &change.facts);
+        let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
-        if let Some(consent) = &offer.consent {
-            self.take_effect(appendable.account, candidate.device.device, doc_id, consent);
-        }
-        if !appendable.change.shared_actor {
+        if !change.shared_actor {
             let device = candidate.device.device;
             self.known.actors.insert(facts.actor, device);
             self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });
         }
-        seq
     }
 
     /// A grant or a revocation counts for what comes after it, in this group too.
@@ -399,5 +443,6 @@ impl Planner<'_> {
     }
 }
 
+mod erasure;
 #[cfg(test)]
 mod tests;

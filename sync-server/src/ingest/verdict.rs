@@ -5,7 +5,7 @@ use fitme_core::id::EntryId;
 use fitme_core::limits::{self, GRANTED_FEEDS_OF_AN_ACCOUNT, GRANTED_FEEDS_TO_AN_ACCOUNT};
 use fitme_core::policy::Denied;
 use fitme_core::record::BadContent;
-use fitme_core::wire::{Receipt, Refusal};
+use fitme_core::wire::{ERASED, ERASED_SENTENCE, Receipt, Refusal};
 
 /// The fate of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,18 @@ pub enum Rejection {
     /// Somebody else's feed, and what its owner permits does not reach so far or so long.
     #[error(transparent)]
     NotPermitted(Denied),
+    /// Somebody else's record, which only they erase.
+    #[error("only the person whose record it is can erase it; ask them")]
+    OwnerOnly,
+    /// Its document was erased.
+    #[error("{ERASED_SENTENCE}")]
+    Erased,
+    /// What was consented to stays on record.
+    #[error("what was shared stays on record as long as the account; revoke it instead")]
+    KeptForEver,
+    /// An erasure that holds what only the server may say.
+    #[error("an entry that erases holds nothing else; update the app and erase the record again")]
+    BadErasure,
     /// A grant to somebody whose invitation the account has not accepted.
     #[error("you have not accepted an invitation of that account; ask for one and accept it first")]
     NotInvited,
@@ -150,7 +162,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every code, with what the person or the app can do; the list of errors in the documentation is made from it.
-    pub const CODES: [(&str, &str); 23] = [
+    pub const CODES: [(&str, &str); 26] = [
         ("kind_not_served", "The server is older than the device: update the server."),
         ("collection_not_served", "The server is older than the device: update the server."),
         ("entry_too_large", "Split the edit into smaller ones."),
@@ -158,6 +170,9 @@ impl Rejection {
         ("bad_content", "The change holds what no record may hold: correct what the message names."),
         ("not_your_feed", "Sign in with the account that owns the records."),
         ("read_only", "The person lets you read this and not write it: ask for it with an invitation."),
+        ("owner_only", "Only the person whose record it is can erase it: ask them."),
+        ("erased", "The record was erased; what was written is kept until it is discarded."),
+        ("kept_for_ever", "What was shared stays on record as long as the account: revoke it instead."),
         ("grant_not_valid_now", "What the person granted begins later or is over: ask for it again."),
         ("not_invited", "Accept an invitation of the account before granting it anything."),
         ("grantee_full", "The account sees as much of others as it can: ask it to end something first."),
@@ -184,7 +199,10 @@ impl Rejection {
             Self::CollectionNotServed(_) => "collection_not_served",
             Self::EntryTooLarge { .. } => "entry_too_large",
             Self::BadChange(_) => "bad_change",
-            Self::BadContent(_) | Self::DatedGenesis => "bad_content",
+            Self::BadContent(_) | Self::DatedGenesis | Self::BadErasure => "bad_content",
+            Self::OwnerOnly => "owner_only",
+            Self::Erased => ERASED,
+            Self::KeptForEver => "kept_for_ever",
             Self::NotYourFeed => "not_your_feed",
             Self::NotPermitted(Denied::ReadOnly) => "read_only",
             Self::NotPermitted(Denied::NotYet | Denied::Over) => "grant_not_valid_now",

@@ -50,6 +50,8 @@ struct Queued {
     /// Of the whole document.
     payload_bytes: i64,
     snapshot_seq: i64,
+    /// There is nothing to merge any more.
+    erased: bool,
 }
 
 async fn queued(connection: &mut PgConnection, claims: &[Claim]) -> Result<Vec<Queued>, sqlx::Error> {
@@ -57,13 +59,13 @@ async fn queued(connection: &mut PgConnection, claims: &[Claim]) -> Result<Vec<Q
     sqlx::query_as!(
         Queued,
         r#"SELECT q.feed AS "feed!", e.seq, e.doc_id, COALESCE(d.payload_bytes, 0) AS "payload_bytes!",
-                  COALESCE(s.snapshot_seq, 0) AS "snapshot_seq!"
+                  COALESCE(s.snapshot_seq, 0) AS "snapshot_seq!", d.erased_seq IS NOT NULL AS "erased!"
            FROM UNNEST($1::bigint[], $2::bigint[], $3::uuid[]) AS q (feed, merged_seq, account)
            CROSS JOIN LATERAL (
                SELECT seq, doc_id FROM entries WHERE feed = q.feed AND seq > q.merged_seq ORDER BY seq LIMIT $4
            ) AS e
            LEFT JOIN LATERAL (
-               SELECT payload_bytes FROM documents WHERE account = q.account AND doc_id = e.doc_id LIMIT 1
+               SELECT payload_bytes, erased_seq FROM documents WHERE account = q.account AND doc_id = e.doc_id LIMIT 1
            ) AS d ON true
            LEFT JOIN LATERAL (
                SELECT snapshot_seq FROM snapshots WHERE feed = q.feed AND doc_id = e.doc_id LIMIT 1
@@ -93,7 +95,7 @@ impl Chosen {
         let (mut documents, mut merged) = (BTreeSet::new(), claim.merged);
         for entry in queued.iter().filter(|entry| entry.feed == claim.feed.0.cast_signed()) {
             let doc_id = DocId::from_slice(&entry.doc_id).expect("ingest writes document ids of 16 bytes");
-            let is_behind = entry.snapshot_seq < entry.seq && claim.collection.is_some();
+            let is_behind = entry.snapshot_seq < entry.seq && claim.collection.is_some() && !entry.erased;
             if is_behind && !documents.contains(&doc_id) {
                 let bytes = entry.payload_bytes.cast_unsigned();
                 let is_full = documents.len() == share || (!self.documents.is_empty() && self.bytes + bytes > BYTES);

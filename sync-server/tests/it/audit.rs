@@ -359,7 +359,7 @@ fn page(person: &Person, first: u64, last: u64) -> Page {
         salt: [0; 8],
         payload: Vec::new(),
     };
-    let received = Received { id: entry.id(), entry };
+    let received = Received::whole(entry);
     let entries = vec![received; usize::try_from(last + 1 - first).unwrap()];
     Page { feed: person.feed(Collection::Workouts), after: first - 1, entries, head: last }
 }

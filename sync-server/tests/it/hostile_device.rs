@@ -297,7 +297,7 @@ async fn a_device_that_does_not_read_is_only_remembered_by_its_cursors() {
                     assert_eq!(page.first_seq, seen + 1, "in order and without a gap");
                     let bytes = page.items.iter().map(|item| match item {
                         wire::Item::Full(entry) => entry.payload.len() as u64,
-                        wire::Item::Own(_) => 0,
+                        wire::Item::Own(_) | wire::Item::Emptied(_) => 0,
                     });
                     let bytes = bytes.sum();
                     seen += page.items.len() as u64;

@@ -8,6 +8,8 @@ mod accounts;
 mod audit;
 mod client;
 mod devices;
+mod erase;
+mod erase_by_web;
 mod feeds;
 mod grants;
 mod hostile_device;

@@ -11,9 +11,11 @@ use uuid::Uuid;
 use crate::client::{log_in, sign_up};
 
 /// Tables that stand before the wall, each with the reason.
-const OPEN: [(&str, &str); 4] = [
+const OPEN: [(&str, &str); 6] = [
     ("_sqlx_migrations", "which migrations ran"),
     ("installation", "one row, of nobody"),
+    ("erased_devices", "ids of devices whose accounts are gone"),
+    ("retired_feeds", "numbers of feeds that are gone"),
     ("signing_keys", "the server's own, sealed by a key that is not in the database"),
     ("login_failures", "of addresses, whether they have an account or not, which it knows by their hashes alone"),
 ];
@@ -52,6 +54,7 @@ INSERT INTO audit_records (account, n, at_ms, kind, detail, prev_hash, hash)
 INSERT INTO audit_heads (account) VALUES ('ACCOUNT');
 INSERT INTO audit_reads (account, feed, reader, device, purposes, first_seq, last_seq, first_at_ms, last_at_ms)
     VALUES ('ACCOUNT', FEED, 'TOM', 'TOM', '{training}', 1, 1, 0, 0);
+INSERT INTO erasures (account) VALUES ('ACCOUNT');
 ";
 
 const TOM: Uuid = Uuid::from_u128(1);
@@ -210,7 +213,11 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
             "feeds.account feeds.collection feeds.feed merge_queue.feed merge_queue.head_seq merge_queue.lease_until \
              merge_queue.merged_seq merge_queue.served_at merge_queue.worker",
         ),
-        (Role::Tidy, "login_failures.last_at mailed_tokens.expires_at sign_ins.expires_at"),
+        (
+            Role::Tidy,
+            "erasures.account erasures.doc_id erasures.erased_at erasures.listed_at login_failures.last_at \
+             mailed_tokens.expires_at sign_ins.expires_at",
+        ),
         (
             Role::Audit,
             "accounts.account audit_heads.account audit_heads.hash audit_heads.moved_at audit_heads.n \

@@ -4,6 +4,8 @@
 mod access;
 mod consent;
 mod devices;
+mod erase;
+mod erase_account;
 mod errors_doc;
 mod full_disk;
 mod kill;

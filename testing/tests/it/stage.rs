@@ -46,6 +46,10 @@ impl Look {
         self.runtime.block_on(sqlx::query(sql).fetch_one(&mut self.connection)).unwrap().get(0)
     }
 
+    pub fn text(&mut self, sql: &'static str) -> String {
+        self.runtime.block_on(sqlx::query(sql).fetch_one(&mut self.connection)).unwrap().get(0)
+    }
+
     /// Does to the database what no server does.
     pub fn execute(&mut self, sql: &'static str) {
         self.runtime.block_on(sqlx::query(sql).execute(&mut self.connection)).unwrap();

@@ -107,7 +107,8 @@ struct Found {
     heads: Option<Vec<Vec<u8>>>,
     device: Option<Uuid>,
     feed: Option<i64>,
-    documents: Option<i64>,
+    /// Of an account how many documents it has, of a document where it was erased.
+    other: Option<i64>,
 }
 
 impl Found {
@@ -116,7 +117,7 @@ impl Found {
     }
 
     fn usage(&self) -> Usage {
-        Usage { documents: self.documents.unwrap_or_default().cast_unsigned(), bytes: self.number() }
+        Usage { documents: self.other.unwrap_or_default().cast_unsigned(), bytes: self.number() }
     }
 
     fn entry_id(&self) -> EntryId {
@@ -130,6 +131,7 @@ impl Found {
             feed: FeedId(self.feed.unwrap_or_default().cast_unsigned()),
             heads: heads.map(|head| ChangeHash::from_slice(head).expect("ingest writes hashes of 32 bytes")).collect(),
             payload_bytes: self.number(),
+            erased: self.other.map(|seq| (seq.cast_unsigned(), self.entry_id())),
         }
     }
 }

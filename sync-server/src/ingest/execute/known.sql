@@ -8,7 +8,7 @@
 
 -- 1: entries by id: $1, $2
 SELECT 1::smallint AS "part!", q.n AS "n!", e.seq AS number, NULL::bytea AS entry_id,
-       NULL::bytea[] AS heads, NULL::uuid AS device, NULL::bigint AS feed, NULL::bigint AS documents
+       NULL::bytea[] AS heads, NULL::uuid AS device, NULL::bigint AS feed, NULL::bigint AS other
 FROM UNNEST($1::bigint[], $2::bytea[]) WITH ORDINALITY AS q (feed, entry_id, n)
 CROSS JOIN LATERAL (
     SELECT seq FROM entries
@@ -25,10 +25,10 @@ CROSS JOIN LATERAL (
 ) AS e
 UNION ALL
 -- 3: documents of the account: $6, $7
-SELECT 3::smallint, q.n, d.payload_bytes, NULL, d.heads, NULL, d.feed, NULL
+SELECT 3::smallint, q.n, d.payload_bytes, d.erased_id, d.heads, NULL, d.feed, d.erased_seq
 FROM UNNEST($6::uuid[], $7::bytea[]) WITH ORDINALITY AS q (account, doc_id, n)
 CROSS JOIN LATERAL (
-    SELECT feed, heads, payload_bytes FROM documents WHERE account = q.account AND doc_id = q.doc_id LIMIT 1
+    SELECT feed, heads, payload_bytes, erased_seq, erased_id FROM documents WHERE account = q.account AND doc_id = q.doc_id LIMIT 1
 ) AS d
 UNION ALL
 -- 4: the last sequence number of each actor in each document: $8, $9, $10

@@ -161,7 +161,10 @@ fn entry_of(who: &mut Grantee, collection: fitme_core::collection::Collection, k
         // Where it may not be written, what it is does not matter.
         _ => who.phone.log(Moods, &json!({ "at": MORNING, "valence": 1 })).1,
     };
-    Entry { kind: kind.into(), ..entry }
+    match kind {
+        EntryKind::Erase => Entry::erasure(entry.doc_id, MORNING, entry.salt, ""),
+        kind => Entry { kind: kind.into(), ..entry },
+    }
 }
 
 fn hello(rogue: &Rogue) -> Hello {

@@ -53,6 +53,13 @@ fn rows() -> Vec<Row> {
         row(M::POST, "/v1/invites/look", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/invites/accept", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/password", json!({ "password": "guessed", "new_password": PASSWORD }), "wrong_credentials"),
+        row(M::DELETE, "/v1/records/{record}", nothing(), "not_found"),
+        row(
+            M::POST,
+            "/v1/account/erase",
+            json!({ "email": "no@example.org", "password": "guessed" }),
+            "wrong_credentials",
+        ),
         row(M::POST, "/v1/logout", nothing(), "204"),
     ]
 }

@@ -1,0 +1,73 @@
+//! Erasure over HTTP, by a device that is signed in: a browser that holds no records is one too.
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{Method, StatusCode};
+use fitme_core::id::DocId;
+use serde::Deserialize;
+
+use super::{Erased, Receipt};
+use crate::accounts::lockout::Attempt;
+use crate::auth::Device;
+use crate::db::wall;
+use crate::error::{ApiError, Refusal};
+use crate::json_body::JsonBody;
+use crate::routes::Routes;
+use crate::slow_reader::Peer;
+use crate::state::AppState;
+
+/// The routes of this file.
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::DELETE, "/v1/records/{record}", erase_record).closed(
+        Method::POST,
+        "/v1/account/erase",
+        erase_account,
+    )
+}
+
+/// A record of the asking account; one of somebody else is as unknown as one that never was.
+async fn erase_record(
+    State(state): State<AppState>,
+    asking: Device,
+    Path(record): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let unknown = || ApiError::NotFound.because("The account has no such record; look at its id again.");
+    let doc_id: DocId = record.parse().map_err(|_| unknown())?;
+    match super::record_by(&state.pool, &state.engine.ingest, &state.clock, asking, doc_id, "").await? {
+        Erased::Gone { .. } => Ok(StatusCode::NO_CONTENT),
+        Erased::Unknown => Err(unknown()),
+        Erased::Refused { passing: true, message, .. } => Err(ApiError::Unavailable.because(message)),
+        Erased::Refused { message, .. } => Err(ApiError::NotErasable.because(message)),
+    }
+}
+
+/// Not `Debug`: it holds a password.
+#[derive(Deserialize)]
+struct Asking {
+    /// The account's address, typed by who is sure.
+    email: String,
+    password: String,
+}
+
+/// Guesses of the password wait like logins do.
+async fn erase_account(
+    State(state): State<AppState>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
+    device: Device,
+    JsonBody(asking): JsonBody<Asking>,
+) -> Result<Json<Receipt>, Refusal> {
+    let account = device.account;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
+    let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
+        .fetch_one(&mut *tx)
+        .await?;
+    drop(tx);
+    Attempt::new(&known.email, address).begin(&state.pool, state.clock.now_ms()).await?;
+    let is_its_address = asking.email.trim().eq_ignore_ascii_case(&known.email);
+    if !state.passwords.fits(asking.password, Some(known.password_hash)).await? || !is_its_address {
+        return Err(ApiError::WrongCredentials.into());
+    }
+    let receipt = super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backup_days).await;
+    let receipt = receipt.map_err(|error| ApiError::Unavailable.caused_by(error))?;
+    Ok(Json(receipt.ok_or(ApiError::NotFound)?))
+}
