@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused with one sentence on standard error, 2 not understood.
 
 mod account;
+mod archive;
 mod consent;
 mod describe;
 mod devices;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fitme_core::store::{Store, StoreError, WriteError};
 
+use crate::archive::ArchiveError;
 use crate::error::ServerError;
 use crate::home::{Home, HomeError};
 use out::Out;
@@ -157,6 +159,19 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Write everything of the account into one file: JSON, CSV and the documents
+    Export {
+        /// A new file, such as fitme.zip
+        file: PathBuf,
+    },
+    /// Make an equal account of an exported file
+    ImportAccount {
+        /// The file
+        file: PathBuf,
+        /// Also into a home that has other records: both are put together for good
+        #[arg(long)]
+        merge: bool,
+    },
     /// Send what is new here, fetch what is new elsewhere
     Sync(sync::How),
     /// Show what the server refused, and why
@@ -196,6 +211,8 @@ enum Refusal {
     Server(#[from] ServerError),
     #[error("this home is locked: use `fitme login --email {0}` to open it")]
     Locked(String),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
@@ -287,6 +304,8 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
             0 => Ok(()),
             refused => Err(Refusal::Files { refused, files: files.len() }),
         },
+        Command::Export { file } => archive::export(&file, store, out),
+        Command::ImportAccount { file, merge } => archive::import(&file, merge, store, out),
         Command::Sync(how) => sync::run(&how, home, store, out),
         Command::Rejected { json } => status::rejected(json, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),

@@ -5,6 +5,7 @@
 //! - `write`: commands of this device.
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
@@ -22,6 +23,7 @@ use crate::policy::Denied;
 use crate::record::Invalid;
 
 mod account;
+mod archive;
 mod documents;
 mod for_others;
 mod others;
@@ -32,6 +34,7 @@ mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
+pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};

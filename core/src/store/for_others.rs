@@ -28,7 +28,7 @@ impl Store {
             | Command::Trash { doc_id }
             | Command::Restore { doc_id }
             | Command::RestoreTo { doc_id, .. } => self.opened(owner)?.collection_of(*doc_id)?,
-            Command::Genesis | Command::Import { .. } => None,
+            Command::Genesis | Command::Import { .. } | Command::PutBack => None,
         };
         self.judge_writing(owner, collection, now_ms)?;
         // Before the write: a crash in between leaves a name under which nothing waits.
