@@ -60,6 +60,9 @@ errors! {
     /// Sign-up with an address that has an account.
     EmailTaken = "email_taken", CONFLICT, INFO,
         "This e-mail address has an account already; log in instead.";
+    /// Sign-up where whoever runs the server makes the accounts.
+    SignupClosed = "signup_closed", FORBIDDEN, INFO,
+        "This server takes no sign-ups; ask whoever runs it for an account.";
     /// Login with an unknown address or a wrong password; which of both is not said.
     WrongCredentials = "wrong_credentials", UNAUTHORIZED, INFO,
         "E-mail address or password is wrong; check both.";

@@ -29,6 +29,18 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+impl Outcome {
+    /// Runs a program to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the program is built and can be run");
+        Self {
+            code: exit_code(output.status),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 impl Device {
     /// A new device that has no account yet.
     ///
@@ -80,12 +92,7 @@ impl Device {
     /// # Panics
     /// When the client is not built.
     pub fn run(&self, args: &[&str]) -> Outcome {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("the client's program can be run");
-        Outcome {
-            code: exit_code(output.status),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Outcome::of(self.command(args).stdin(Stdio::null()))
     }
 
     /// Runs a command that must succeed; returns what it printed.

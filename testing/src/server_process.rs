@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::binaries::built;
+use crate::device::Outcome;
 use crate::letters;
 
 const ANNOUNCEMENT: &str = "listening on ";
@@ -91,6 +92,15 @@ impl ServerProcess {
     #[must_use]
     pub fn mailed(&self, email: &str, command: &str) -> String {
         letters::token(&self.setup.data, email, command)
+    }
+
+    /// Runs `sync-server admin` on its database, whether it runs or not.
+    ///
+    /// # Panics
+    /// When the program is not built.
+    #[must_use]
+    pub fn admin(&self, args: &[&str]) -> Outcome {
+        Outcome::of(self.setup.command("admin").args(args).stdin(Stdio::null()))
     }
 
     /// Kills it as a power cut would; a private PostgreSQL runs on.
@@ -179,16 +189,23 @@ impl Setup {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Starts the server and waits for the line with its address.
-    fn launch(&self, listen: &str) -> (Child, String) {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
+    /// The program on this server's database and data.
+    fn command(&self, what: &str) -> Command {
         let mut command = Command::new(built("sync-server"));
-        command.arg("serve").env("FITME_LISTEN", listen).env("FITME_DATA", &self.data).env_remove("DATABASE_URL");
+        command.arg(what).env("FITME_DATA", &self.data).env_remove("DATABASE_URL");
         if let Some(url) = &self.database_url {
             command.env("DATABASE_URL", url).env("FITME_MASTER_KEY", master_key_file());
         }
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
-        let mut child = command
+        command
+    }
+
+    /// Starts the server and waits for the line with its address.
+    fn launch(&self, listen: &str) -> (Child, String) {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
+        let mut child = self
+            .command("serve")
+            .env("FITME_LISTEN", listen)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -30,6 +30,8 @@ pub enum Role {
     Merge,
     /// Remove what is over.
     Tidy,
+    /// See which accounts there are, and say whether anybody may make one.
+    Admin,
 }
 
 impl Role {
@@ -41,6 +43,7 @@ impl Role {
             Self::Poll => "fitme_poll",
             Self::Merge => "fitme_merge",
             Self::Tidy => "fitme_tidy",
+            Self::Admin => "fitme_admin",
         }
     }
 }

@@ -11,9 +11,10 @@ use uuid::Uuid;
 use crate::client::{log_in, sign_up};
 
 /// Tables that stand before the wall, each with the reason.
-const OPEN: [(&str, &str); 4] = [
+const OPEN: [(&str, &str); 5] = [
     ("_sqlx_migrations", "which migrations ran"),
     ("installation", "one row, of nobody"),
+    ("settings", "one row, of nobody"),
     ("signing_keys", "the server's own, sealed by a key that is not in the database"),
     ("login_failures", "of addresses, whether they have an account or not, which it knows by their hashes alone"),
 ];
@@ -206,6 +207,11 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
              merge_queue.merged_seq merge_queue.served_at merge_queue.worker",
         ),
         (Role::Tidy, "login_failures.last_at mailed_tokens.expires_at sign_ins.expires_at"),
+        (
+            Role::Admin,
+            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account \
+             settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at",
+        ),
     ] {
         let sees: Vec<String> = sqlx::query_scalar(
             r#"SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -259,7 +265,7 @@ async fn an_ordinary_owner_migrates_and_an_ordinary_server_serves() {
     let mut admin = PgConnection::connect(&postgres.of("postgres").owner).await.unwrap();
     for statement in [
         "CREATE ROLE keeper LOGIN CREATEROLE",
-        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy TO keeper WITH ADMIN OPTION",
+        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy, fitme_admin TO keeper WITH ADMIN OPTION",
         "CREATE DATABASE kept OWNER keeper",
     ] {
         sqlx::query(statement).execute(&mut admin).await.unwrap();
