@@ -99,7 +99,7 @@ pub enum ArchiveError {
     TooLarge(String),
     /// The home has records of its own.
     #[error(
-        "this home has {0} records that are not in the archive: import into an empty home (--home), or say --merge to put \
+        "records in this home that are not in the archive: {0}. Import into an empty home (--home), or say --merge to put \
          both together for good"
     )]
     WouldMix(usize),

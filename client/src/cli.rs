@@ -258,16 +258,12 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     if let Command::Logout(how) = command {
         return logout::run(&how, &home, store, out);
     }
-    let done = carry_out(command, &home, &mut store, out);
-    match &done {
-        Err(Refusal::Server(ServerError::Revoked)) => store.lock()?,
-        Err(Refusal::Server(ServerError::Lost)) => {
-            drop(store);
-            home.empty()?;
+    match carry_out(command, &home, &mut store, out) {
+        Err(Refusal::Server(error @ (ServerError::Revoked | ServerError::Lost))) => {
+            Err(logout::obeyed(error, &home, store))
         }
-        _ => {}
+        done => done,
     }
-    done
 }
 
 fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
@@ -296,6 +292,9 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Trash { ids } => edit::trash(store, &ids, out),
         Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
         Command::List(wanted) => {
+            if let Some(whom) = &wanted.of {
+                consent::client_with(store, whom, wanted.collection)?;
+            }
             let of = wanted.of.clone();
             list::run(wanted, whose(store, of.as_deref())?, out)
         }

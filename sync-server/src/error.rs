@@ -75,6 +75,9 @@ errors! {
     /// The second factor is on already.
     TotpOn = "totp_on", CONFLICT, INFO,
         "The account asks for codes already; turn that off first.";
+    /// There is no second factor to turn off.
+    TotpOff = "totp_off", CONFLICT, INFO,
+        "The account asks for no codes; there is nothing to turn off.";
     /// A mailed token that is unknown, used or over.
     WrongToken = "wrong_token", BAD_REQUEST, INFO,
         "The mailed token is wrong, was used before or is too old; `fitme password --forgotten --email …` has another one mailed, which confirms the address as well.";

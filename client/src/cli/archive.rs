@@ -7,7 +7,7 @@ use fitme_core::store::Store;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::describe::number;
+use super::describe::{count, number};
 use super::out::{FAINT, GOOD, Out, WAITING};
 use super::sync::bytes;
 use super::{Refusal, runtime};
@@ -23,31 +23,25 @@ use crate::{devices, recovery};
 pub fn export(file: &Path, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let (account, unasked) = account(store)?;
     let exported = archive::export(store, &account, file, now_ms())?;
-    let records = records(exported.manifest.collections.iter().map(|count| count.records).sum());
+    let records = records(exported.manifest.collections.iter().map(|one| one.records).sum());
     let size = bytes(exported.bytes);
     writeln!(out, "{} {records} to {} ({size})", out.paint(GOOD, "exported"), file.display())?;
     if exported.manifest.unsent > 0 {
-        let line = format!("{} of this device not on the server yet: the file has them", waiting(&exported.manifest));
-        writeln!(out, "{}", out.paint(WAITING, line))?;
+        out.say(WAITING, format!("{} not on the server yet: the file has them", waiting(&exported.manifest)))?;
     }
     if store.unsent_for_others()? > 0 {
         let line = "what you wrote for others is theirs and not in it";
         writeln!(out, "{}", out.paint(WAITING, line))?;
     }
     if let Some(reason) = unasked {
-        writeln!(
-            out,
-            "{}",
-            out.paint(WAITING, format!("facts of the account are as this device knows them: {reason}"))
-        )?;
+        out.say(WAITING, format!("facts of the account are as this device knows them: {reason}"))?;
     }
     let hint = "it is not encrypted: keep it where only you can read it";
     Ok(writeln!(out, "{}", out.paint(FAINT, hint))?)
 }
 
 fn waiting(manifest: &Manifest) -> String {
-    let unsent = number(manifest.unsent as f64, 0);
-    if manifest.unsent == 1 { "1 change is".to_owned() } else { format!("{unsent} changes are") }
+    format!("{} {}", count(manifest.unsent, "change"), if manifest.unsent == 1 { "is" } else { "are" })
 }
 
 /// What is known of the account, and why it is not all that the server knows.
@@ -94,6 +88,6 @@ pub fn import(file: &Path, merge: bool, store: &mut Store, out: &mut Out) -> Res
     Ok(())
 }
 
-fn records(count: usize) -> String {
-    format!("{} {}", number(count as f64, 0), if count == 1 { "record" } else { "records" })
+fn records(records: usize) -> String {
+    count(records as u64, "record")
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
 
-use super::{Batch, Command, RejectedWrite, Store, StoreError, WriteError, Written, account};
+use super::{Batch, Command, RejectedWrite, Status, Store, StoreError, WriteError, Written, account};
 use crate::collection::Collection;
 use crate::id::{EntryId, FeedId};
 use crate::policy::{AccountId, Action, Denied, Permit, Place, judge};
@@ -91,6 +91,15 @@ impl Store {
             unsent += self.opened(owner)?.unsent()?;
         }
         Ok(unsent)
+    }
+
+    /// What waits and what was refused of what this device wrote into the feeds of others, all of them together.
+    pub fn status_for_others(&mut self) -> Result<Status, StoreError> {
+        let mut sum = Status::default();
+        for owner in self.written_for()? {
+            sum.add_waiting(&self.opened(owner)?.status()?);
+        }
+        Ok(sum)
     }
 
     /// Writes in this very store that the server does not have, the refused ones included.

@@ -130,7 +130,10 @@ async fn turn_off(
     let account = asking.account;
     let mut tx = wall::of(&state.pool, &[account]).await?;
     demand(&mut tx, &state, account, Some(&shown.code)).await?;
-    sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
+    let factor = sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
+    if factor.rows_affected() == 0 {
+        return Err(ApiError::TotpOff.into());
+    }
     sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;
     tx.commit().await?;
     tracing::info!(%account, "second factor turned off");
