@@ -56,6 +56,9 @@ pub struct Count {
     pub collection: String,
     /// Its records, those in the trash included.
     pub records: usize,
+    /// Records that are damaged on the device, and so not in the archive, by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// Why there is no archive, or none that can be imported.

@@ -5,7 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use fitme_core::collection::Collection;
-use fitme_core::store::{ListQuery, Store, StoreError};
+use fitme_core::id::DocId;
+use fitme_core::store::{ListQuery, Shown, Store, StoreError};
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -88,8 +89,7 @@ fn write(store: &Store, account: &Value, file: File, now_ms: i64) -> Result<Expo
     files.add("rejected.json", &pretty(&rejected(store)?))?;
     let mut counts = Vec::new();
     for collection in collections() {
-        counts
-            .push(Count { collection: collection.name().to_owned(), records: records(store, collection, &mut files)? });
+        counts.push(records(store, collection, &mut files)?);
     }
     let originals = originals(store, &mut files)?;
     let status = store.status()?;
@@ -108,13 +108,17 @@ fn write(store: &Store, account: &Value, file: File, now_ms: i64) -> Result<Expo
 }
 
 /// One collection three times: whole records, what lists show, and the documents themselves.
-fn records(store: &Store, collection: Collection, files: &mut Files) -> Result<usize, Failure> {
+fn records(store: &Store, collection: Collection, files: &mut Files) -> Result<Count, Failure> {
     let ids = store.documents_of(collection)?;
+    let mut count = Count { collection: collection.name().to_owned(), records: ids.len(), damaged: Vec::new() };
     files.stream(&format!("records/{collection}.json"), |out| {
         out.write_all(b"{\"records\":[")?;
         let mut separator = "\n";
         for id in &ids {
-            let Some(shown) = store.show(*id)? else { continue };
+            let Some(shown) = whole(store, *id)? else {
+                count.damaged.push(id.to_string());
+                continue;
+            };
             let mut record = record_json::record(&shown);
             // How far it has come is the device's matter, not the record's.
             record.as_object_mut().map(|members| members.shift_remove("sync"));
@@ -130,19 +134,28 @@ fn records(store: &Store, collection: Collection, files: &mut Files) -> Result<u
     }
     rows.sort_by_key(|row| (row.listed.at, row.listed.doc_id));
     files.stream(&format!("lists/{collection}.csv"), |out| Ok(table::write(&rows, out)?))?;
-    for id in &ids {
+    for id in ids.iter().filter(|id| !count.damaged.contains(&id.to_string())) {
         if let Some(document) = store.archived(*id)? {
             files.add(&document_name(collection, *id), &document)?;
         }
     }
-    Ok(ids.len())
+    count.records -= count.damaged.len();
+    Ok(count)
+}
+
+/// A record, unless it is damaged on this device: one that is keeps no other out of the archive.
+fn whole(store: &Store, id: DocId) -> Result<Option<Shown>, StoreError> {
+    match store.show(id) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        shown => shown,
+    }
 }
 
 /// What is shared with whom, and who shares what with this account; what they share is theirs.
 fn grants(store: &Store) -> Result<Value, StoreError> {
     let mut given = Vec::new();
     for id in store.documents_of(Collection::Grants)? {
-        given.extend(store.show(id)?.map(|shown| json!({ "id": shown.doc_id.to_string(), "grant": shown.record })));
+        given.extend(whole(store, id)?.map(|shown| json!({ "id": shown.doc_id.to_string(), "grant": shown.record })));
     }
     let received = store.others()?.into_iter().map(|other| {
         let feeds = other.feeds.iter().map(|((collection, scope), access)| {

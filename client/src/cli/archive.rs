@@ -29,6 +29,10 @@ pub fn export(file: &Path, store: &mut Store, out: &mut Out) -> Result<(), Refus
     if exported.manifest.unsent > 0 {
         out.say(WAITING, format!("{} not on the server yet: the file has them", waiting(&exported.manifest)))?;
     }
+    let damaged: usize = exported.manifest.collections.iter().map(|one| one.damaged.len()).sum();
+    if damaged > 0 {
+        out.say(WAITING, format!("damaged on this device, and so not in the file: {}", self::records(damaged)))?;
+    }
     if store.unsent_for_others()? > 0 {
         let line = "what you wrote for others is theirs and not in it";
         writeln!(out, "{}", out.paint(WAITING, line))?;

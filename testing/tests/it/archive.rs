@@ -211,6 +211,21 @@ fn an_export_needs_no_network_and_writes_over_nothing() {
 }
 
 #[test]
+fn a_damaged_record_keeps_no_other_out_of_the_export() {
+    let phone = Device::new("phone");
+    for _ in 0..2 {
+        phone.done(&["log", "mood", "--valence", "1"]);
+    }
+    let flip = "UPDATE entries SET payload = zeroblob(9) WHERE doc_id = (SELECT min(doc_id) FROM records)";
+    rusqlite::Connection::open(phone.home().join("fitme.db")).unwrap().execute(flip, []).unwrap();
+    let file = beside(&phone, "moods.zip");
+    let said = phone.done(&["export", file.to_str().unwrap()]);
+    assert!(said.contains("exported 1 record") && said.contains("damaged on this device"), "{said}");
+    let laptop = Device::new("laptop");
+    assert!(laptop.done(&["import-account", file.to_str().unwrap()]).contains("imported 1 record"));
+}
+
+#[test]
 fn two_peoples_records_are_not_mixed_unless_somebody_says_so() {
     let (phone, other) = (Device::new("phone"), Device::new("another home"));
     phone.done(&["log", "mood", "--valence", "1"]);
