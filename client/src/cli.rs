@@ -5,6 +5,7 @@
 
 mod access_log;
 mod account;
+mod archive;
 mod consent;
 mod describe;
 mod devices;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fitme_core::store::{Store, StoreError, WriteError};
 
+use crate::archive::ArchiveError;
 use crate::error::ServerError;
 use crate::home::{Home, HomeError};
 use out::Out;
@@ -164,6 +166,19 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Write everything of the account into one file: JSON, CSV and the documents
+    Export {
+        /// A new file, such as fitme.zip
+        file: PathBuf,
+    },
+    /// Make an equal account of an exported file
+    ImportAccount {
+        /// The file
+        file: PathBuf,
+        /// Also into a home that has other records: both are put together for good
+        #[arg(long)]
+        merge: bool,
+    },
     /// Send what is new here, fetch what is new elsewhere
     Sync(sync::How),
     /// Show what the server refused, and why
@@ -208,6 +223,8 @@ enum Refusal {
     Server(#[from] ServerError),
     #[error("this home is locked: use `fitme login --email {0}` to open it")]
     Locked(String),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
@@ -255,16 +272,12 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
         Command::Erase(what) if what.account => return erase::account(&what, &home, store, out),
         _ => {}
     }
-    let done = carry_out(command, &home, &mut store, out);
-    match &done {
-        Err(Refusal::Server(ServerError::Revoked)) => store.lock()?,
-        Err(Refusal::Server(ServerError::Lost | ServerError::AccountErased)) => {
-            drop(store);
-            home.empty()?;
+    match carry_out(command, &home, &mut store, out) {
+        Err(Refusal::Server(error @ (ServerError::Revoked | ServerError::Lost | ServerError::AccountErased))) => {
+            Err(logout::obeyed(error, &home, store))
         }
-        _ => {}
+        done => done,
     }
-    done
 }
 
 fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
@@ -295,6 +308,9 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Restore { id, to } => edit::restore(store, &id, to.as_deref(), out),
         Command::Erase(what) => erase::run(&what, store, out),
         Command::List(wanted) => {
+            if let Some(whom) = &wanted.of {
+                consent::client_with(store, whom, wanted.collection)?;
+            }
             let of = wanted.of.clone();
             list::run(wanted, whose(store, of.as_deref())?, out)
         }
@@ -303,6 +319,8 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
             0 => Ok(()),
             refused => Err(Refusal::Files { refused, files: files.len() }),
         },
+        Command::Export { file } => archive::export(&file, store, out),
+        Command::ImportAccount { file, merge } => archive::import(&file, merge, store, out),
         Command::Sync(how) => sync::run(&how, home, store, out),
         Command::Rejected { discard: Some(id), .. } => erase::discard(&id, store, out),
         Command::Rejected { json, .. } => status::rejected(json, store, out),

@@ -2,7 +2,7 @@
 
 use fitme_core::store::Store;
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::error::ServerError;
 use crate::tokens::ask;
 
 /// One of them. Times are ms UTC.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Listed {
     /// Its id.
     pub device: Uuid,

@@ -10,10 +10,12 @@
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
 //! - [`fit`], [`import`]: activity files of watches and bike computers.
+//! - [`archive`]: everything of an account as one file, and an account made of it. [`record_json`]: a record as JSON.
 //! - [`home`], [`cli`]: the private directory a person's data lives in, and the `fitme` command line client.
 
 pub mod access_log;
 pub mod account;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod consent;
@@ -25,6 +27,7 @@ pub mod fit;
 pub mod home;
 pub mod import;
 pub mod once;
+pub mod record_json;
 pub mod recovery;
 pub mod sync;
 pub mod tokens;

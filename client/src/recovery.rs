@@ -2,12 +2,35 @@
 
 use fitme_core::store::Store;
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::ServerError;
 use crate::tokens::ask;
 use crate::transport::Server;
+
+/// What the server knows of the account.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Account {
+    /// Its address.
+    pub email: String,
+    /// Whether the address is confirmed.
+    pub confirmed: bool,
+    /// Whether a login needs a code.
+    pub totp: bool,
+    /// What it is: member, trainer…
+    pub role: String,
+    /// When it was made, ms UTC.
+    pub created_at: i64,
+}
+
+/// Asks for it.
+///
+/// # Errors
+/// Where the server cannot be reached, or refuses.
+pub async fn account(store: &mut Store) -> Result<Account, ServerError> {
+    ask(store, Method::GET, "/v1/account", None).await
+}
 
 /// Proves the account's address by a mailed token.
 ///

@@ -22,6 +22,9 @@ pub struct Given {
     access_token: String,
     expires_in: i64,
     refresh_token: String,
+    /// What the device is called, which another one may have changed.
+    #[serde(default)]
+    device_name: Option<String>,
 }
 
 impl Given {
@@ -85,7 +88,11 @@ pub async fn renew(store: &mut Store, old: &str) -> Result<String, ServerError> 
         return Ok(identity.tokens.access);
     }
     let key = DeviceKey::of(store)?;
-    let tokens = given(&identity, &key).await?.kept();
+    let given = given(&identity, &key).await?;
+    if let Some(name) = &given.device_name {
+        store.name_device(name)?;
+    }
+    let tokens = given.kept();
     store.keep_tokens(&tokens)?;
     Ok(tokens.access)
 }

@@ -159,6 +159,20 @@ pub fn count_operations(payload: &[u8]) -> Result<u64, BadChange> {
     columns::count(&Chunk::parse(payload)?.columns)
 }
 
+/// The chunks of an automerge file of changes, which lie in it one after the other; none of them is looked into.
+///
+/// # Errors
+/// [`BadChange`] if the file ends within one.
+pub fn split(mut file: &[u8]) -> Result<Vec<&[u8]>, BadChange> {
+    let mut chunks = Vec::new();
+    while !file.is_empty() {
+        let (chunk, rest) = chunk::cut(file)?;
+        chunks.push(chunk);
+        file = rest;
+    }
+    Ok(chunks)
+}
+
 fn guarded<T>(read: impl FnOnce() -> Result<T, BadChange>) -> Result<T, BadChange> {
     let read = catch_unwind(AssertUnwindSafe(read));
     read.unwrap_or_else(|_| Err(BadChange::Undecodable("automerge could not read it".to_owned())))

@@ -6,6 +6,7 @@
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
@@ -23,6 +24,7 @@ use crate::policy::Denied;
 use crate::record::Invalid;
 
 mod account;
+mod archive;
 mod documents;
 mod erase;
 mod for_others;
@@ -34,6 +36,7 @@ mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
+pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};

@@ -19,6 +19,7 @@ use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 pub mod address;
+pub mod administration;
 mod credentials;
 pub mod device_key;
 pub mod devices;
@@ -28,6 +29,7 @@ pub mod mailed_tokens;
 pub mod password;
 pub mod refresh_token;
 pub mod sign_ins;
+pub mod signup;
 pub mod tokens;
 pub mod totp;
 
@@ -69,6 +71,8 @@ async fn sign_up(
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
     let Credentials { email, password, device_name, role, public_key, .. } = credentials.checked_for_sign_up()?;
     let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
+    // Before the hash, which is what a closed server need not pay for, and so without the transaction around the rest.
+    signup::demand_open(&mut *wall::of(&state.pool, &[]).await?).await?;
     let hash = state.passwords.hash(password).await?;
     let account = Uuid::now_v7();
     let mut tx = wall::of(&state.pool, &[account]).await?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fitme_core::policy::Role;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
@@ -39,6 +40,8 @@ pub enum Command {
     /// Looks after the records of access.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Makes, lists and erases accounts, closes sign-up, helps who has lost a password.
+    Admin(AdminArgs),
 }
 
 /// What can be done with the records of access.
@@ -61,6 +64,51 @@ pub struct AuditArgs {
     /// Which database to check.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// Options of `admin`.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AdminCommand,
+    /// How to send mail; without FITME_SMTP_URL what a person has to enter is printed alone.
+    #[command(flatten)]
+    pub mail: MailArgs,
+    /// Which database to use.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What the operator does with accounts.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Makes an account; its person chooses the password.
+    Create {
+        /// Its address.
+        email: String,
+        /// member, trainer, nutritionist, therapist, doctor, service or admin.
+        #[arg(long, default_value = "member", value_parser = crate::admin::role)]
+        role: Role,
+    },
+    /// Lists the accounts by address.
+    List {
+        /// Those after this address.
+        #[arg(long, value_name = "EMAIL", default_value = "", hide_default_value = true)]
+        after: String,
+        /// At most so many, and never more than 1,000.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u16,
+    },
+    /// From now on nobody else makes accounts, at any server of the database.
+    CloseSignup,
+    /// From now on anybody may make an account again.
+    OpenSignup,
+    /// Lets the person of an account choose another password.
+    ResetPassword {
+        /// Its address.
+        email: String,
+    },
 }
 
 /// Options of `serve`.

@@ -60,6 +60,9 @@ errors! {
     /// Sign-up with an address that has an account.
     EmailTaken = "email_taken", CONFLICT, INFO,
         "This e-mail address has an account already; log in instead.";
+    /// Sign-up where whoever runs the server makes the accounts.
+    SignupClosed = "signup_closed", FORBIDDEN, INFO,
+        "This server takes no sign-ups; ask whoever runs it for an account.";
     /// Login with an unknown address or a wrong password; which of both is not said.
     WrongCredentials = "wrong_credentials", UNAUTHORIZED, INFO,
         "E-mail address or password is wrong; check both.";
@@ -72,6 +75,9 @@ errors! {
     /// The second factor is on already.
     TotpOn = "totp_on", CONFLICT, INFO,
         "The account asks for codes already; turn that off first.";
+    /// There is no second factor to turn off.
+    TotpOff = "totp_off", CONFLICT, INFO,
+        "The account asks for no codes; there is nothing to turn off.";
     /// A mailed token that is unknown, used or over.
     WrongToken = "wrong_token", BAD_REQUEST, INFO,
         "The mailed token is wrong, was used before or is too old; `fitme password --forgotten --email …` has another one mailed, which confirms the address as well.";

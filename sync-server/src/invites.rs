@@ -197,6 +197,17 @@ fn check(request: &Request, role: Role) -> Result<(), Refusal> {
     let purpose = Purpose::named(&request.purpose);
     let purpose =
         purpose.ok_or_else(|| ApiError::BadRequest.because("purpose is none that docs/permissions.md lists."))?;
+    let (purposes, _) = role.may_ask();
+    if !purposes.contains(&purpose) {
+        let own: Vec<_> = purposes.iter().map(|purpose| purpose.name()).collect();
+        let instead =
+            if own.is_empty() { "nobody for anything".to_owned() } else { format!("for {}", own.join(" or ")) };
+        let sentence = format!(
+            "A {role} may not ask for {}; a {role} may ask {instead}. docs/permissions.md lists what each role may ask for.",
+            purpose.name()
+        );
+        return Err(ApiError::NotForRole.because(sentence));
+    }
     let refused = request.feeds.iter().find(|asked| !may_ask(role, purpose, asked));
     refused.map_or(Ok(()), |asked| {
         let Asked { collection, access, .. } = asked;

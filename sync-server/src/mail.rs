@@ -102,28 +102,29 @@ impl Mailer {
 
     /// What goes wrong here is for the operator: the mail server's words name no address of ours.
     async fn deliver(&self, letter: Letter) {
-        let Ok(to) = letter.to.parse() else {
-            tracing::warn!("an account's address cannot be written to");
-            return;
-        };
+        let subject = letter.subject;
+        match self.send_now(letter).await {
+            Ok(()) => tracing::info!(subject, "letter sent"),
+            Err(error) => tracing::warn!(error, subject, "a letter was not sent"),
+        }
+    }
+
+    /// Sends a letter while the caller waits.
+    ///
+    /// # Errors
+    /// What the mail server or the file system says.
+    pub async fn send_now(&self, letter: Letter) -> Result<(), String> {
+        let to = letter.to.parse().map_err(|_| "the account's address cannot be written to".to_owned())?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(letter.subject)
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.text);
-        let sent = match (message, &*self.transport) {
-            (Ok(message), Transport::Folder(folder)) => {
-                folder.send(message).await.map_err(|error| error.to_string()).map(drop)
-            }
-            (Ok(message), Transport::Smtp(smtp)) => {
-                smtp.send(message).await.map_err(|error| error.to_string()).map(drop)
-            }
-            (Err(error), _) => Err(error.to_string()),
-        };
-        match sent {
-            Ok(()) => tracing::info!(subject = letter.subject, "letter sent"),
-            Err(error) => tracing::warn!(error, subject = letter.subject, "a letter was not sent"),
+            .body(letter.text)
+            .map_err(|error| error.to_string())?;
+        match &*self.transport {
+            Transport::Folder(folder) => folder.send(message).await.map_err(|error| error.to_string()).map(drop),
+            Transport::Smtp(smtp) => smtp.send(message).await.map_err(|error| error.to_string()).map(drop),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sync_server::config::{AuditCommand, Cli, Command};
-use sync_server::{serve, shutdown, telemetry};
+use sync_server::{admin, serve, shutdown, telemetry};
 
 /// Sending traces needs a second thread beside the one that waits for it.
 const LEAST_THREADS: usize = 2;
@@ -30,10 +30,11 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let telemetry = telemetry::start(&cli.telemetry)?;
     let result = match &cli.command {
-        Command::Serve(args) => serve::serve(args, shutdown).await,
-        Command::Migrate(args) => serve::migrate(args).await,
-        Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await,
+        Command::Serve(args) => serve::serve(args, shutdown).await.map_err(anyhow::Error::from),
+        Command::Migrate(args) => serve::migrate(args).await.map_err(anyhow::Error::from),
+        Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await.map_err(anyhow::Error::from),
+        Command::Admin(args) => admin::run(args).await.map_err(anyhow::Error::from),
     };
     telemetry.stop().await;
-    Ok(result?)
+    result
 }

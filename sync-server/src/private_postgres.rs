@@ -119,6 +119,23 @@ impl PrivatePostgres {
         Ok(Self { place, owner, socket_dir, pid: pid_of(&child), child: Some(child), _lock: lock })
     }
 
+    /// How to connect to the database of a server that runs on `data`; `None` if none does.
+    ///
+    /// # Errors
+    /// When what runs there is not of a server's making.
+    pub async fn running(data: impl Into<PathBuf>) -> Result<Option<PgConnectOptions>, PrivatePostgresError> {
+        let data = data.into();
+        let found = tokio::task::spawn_blocking(move || {
+            let place = Place::under(&data);
+            adopt(&place, Owner::of(&place.cluster)?)
+        });
+        let found = found.await.map_err(|error| PrivatePostgresError::Program {
+            program: "looking for PostgreSQL",
+            reason: error.to_string(),
+        })??;
+        Ok(found.map(|(_, socket_dir)| options(&socket_dir).username(SERVER)))
+    }
+
     /// How the server connects to its database, once that is migrated.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
@@ -128,12 +145,7 @@ impl PrivatePostgres {
     /// How the owner of the tables connects to the same database.
     #[must_use]
     pub fn owner_options(&self) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(SOCKET_PORT)
-            .username(OWNER)
-            .database(DATABASE)
-            .ssl_mode(PgSslMode::Disable)
+        options(&self.socket_dir)
     }
 
     /// The owner's address, for other programs. It holds no secret: the socket's folder is what is closed.
@@ -287,6 +299,15 @@ impl Place {
             _ => format!("its log is {}", self.log.display()),
         }
     }
+}
+
+fn options(socket_dir: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(SOCKET_PORT)
+        .username(OWNER)
+        .database(DATABASE)
+        .ssl_mode(PgSslMode::Disable)
 }
 
 /// Waits for a cluster that already runs here to be ready; `None` when none does.

@@ -193,7 +193,7 @@ fn announce(line: &str) -> std::io::Result<()> {
 }
 
 /// The database of this run, and what has to be stopped with it.
-struct Database {
+pub(crate) struct Database {
     pool: PgPool,
     private: Option<Watch>,
 }
@@ -210,6 +210,22 @@ impl Database {
             Some(url) => Self::given(url.connect_options()?).await,
             None => Self::private(args).await,
         }
+    }
+
+    /// The same for a short while beside a running server, whose private database is then used as it is.
+    pub(crate) async fn open_beside(args: &DatabaseArgs) -> Result<Self, ServeError> {
+        let running = match &args.database_url {
+            Some(_) => None,
+            None => PrivatePostgres::running(&args.data).await?,
+        };
+        match running {
+            Some(options) => Self::given(options).await,
+            None => Self::open(args).await,
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     /// A given database is migrated on purpose only: its owner does it, and other nodes may run.
@@ -231,7 +247,7 @@ impl Database {
         Ok(Self { pool, private: Some(Watch { stop, task }) })
     }
 
-    async fn close(self) -> Result<(), ServeError> {
+    pub(crate) async fn close(self) -> Result<(), ServeError> {
         self.pool.close().await;
         if let Some(watch) = self.private {
             watch.stop.cancel();

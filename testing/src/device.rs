@@ -1,7 +1,7 @@
 //! A device as a person has it: a home folder and the command line client.
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -27,6 +27,18 @@ pub struct Outcome {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+}
+
+impl Outcome {
+    /// Runs a program to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the program is built and can be run");
+        Self {
+            code: exit_code(output.status),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Device {
@@ -80,8 +92,7 @@ impl Device {
     /// # Panics
     /// When the client is not built.
     pub fn run(&self, args: &[&str]) -> Outcome {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("the client's program can be run");
-        Outcome::of(&output)
+        Outcome::of(self.command(args).stdin(Stdio::null()))
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -121,17 +132,6 @@ impl Device {
             command.env("FITME_NEW_PASSWORD", password);
         }
         command
-    }
-}
-
-impl Outcome {
-    /// Of a program that has ended.
-    pub(crate) fn of(output: &Output) -> Self {
-        Self {
-            code: exit_code(output.status),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
     }
 }
 

@@ -131,7 +131,7 @@ fn run(intent: Intent, who: Who, role: Option<String>, store: &mut Store, out: &
     if intent == Intent::SignUp {
         let confirm =
             format!("a mail to {} brings a token: `fitme confirm TOKEN` confirms the address", identity.email);
-        writeln!(out, "{}", out.paint(FAINT, confirm))?;
+        out.say(FAINT, confirm)?;
     }
     match store.status()?.pending {
         0 => {}

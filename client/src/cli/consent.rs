@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::describe::{list, text};
-use super::out::{self, FAINT, GOOD, Out, WAITING};
+use super::out::{self, FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, pick, runtime, when};
 use crate::clock::now_ms;
 use crate::consent::{self, Asked, Request, Terms};
@@ -74,6 +74,14 @@ pub enum ConsentError {
     /// No such client.
     #[error("nobody called \"{0}\" shares anything with you: `fitme clients` lists who does")]
     NoClient(String),
+    /// Somebody, but not this.
+    #[error("{name} shares no {collection} with you: `fitme clients` lists what is shared")]
+    NotShared {
+        /// Who.
+        name: String,
+        /// Of what.
+        collection: Collection,
+    },
     /// Several.
     #[error("{0} people are called \"{1}\": write the start of the account's id that `fitme clients` lists")]
     SeveralClients(usize, String),
@@ -113,7 +121,7 @@ pub fn invite(invitation: Invitation, store: &mut Store, out: &mut Out) -> Resul
     let invited = runtime()?.block_on(consent::invite(store, &request))?;
     writeln!(out, "invitation {}", out.paint(GOOD, &invited.code))?;
     let until = when::show(invited.expires_at_ms, None);
-    writeln!(out, "asks to see {}", wanted(&request.feeds))?;
+    out.say(PLAIN, format!("asks to see {}", wanted(&request.feeds)))?;
     writeln!(out, "{}", out.paint(FAINT, PLUS))?;
     writeln!(out, "one person can take it until {until}:")?;
     writeln!(out, "  fitme accept {}", invited.code)?;
@@ -169,14 +177,14 @@ fn own_name(store: &Store) -> Result<Option<String>, Refusal> {
 
 fn print_terms(terms: &Terms, shown_as: &str, out: &mut Out) -> io::Result<()> {
     let Terms { grantee_name, grantee_email, role, purpose, days, .. } = terms;
-    writeln!(out, "{grantee_name} ({grantee_email}), {role}, asks for")?;
+    out.say(PLAIN, format!("{grantee_name} ({grantee_email}), {role}, asks for"))?;
     for asked in &terms.feeds {
         let name = name_of(&asked.collection, &asked.scope);
         let how = if asked.access == "write" { "to see, to add to and to change" } else { "to see" };
         writeln!(out, "  {name:<20} {}", out.paint(FAINT, how))?;
     }
     let long = days.map_or_else(|| "until you end it".to_owned(), |days| format!("for {days} days"));
-    writeln!(out, "for {}, {long}, and will see you as “{shown_as}”", purpose.replace('_', " "))
+    out.say(PLAIN, format!("for {}, {long}, and will see you as “{shown_as}”", purpose.replace('_', " ")))
 }
 
 fn ask_person() -> Result<(), Refusal> {
@@ -343,6 +351,30 @@ pub fn clients(store: &Store, out: &mut Out) -> Result<(), Refusal> {
         table.add_row([out::faint(short(other)), other.name.clone().into(), sees.into(), writes.into()]);
     }
     Ok(out.print(&mut table)?)
+}
+
+/// The same, who must share records of this collection.
+///
+/// # Errors
+/// [`Refusal`] where they do not.
+pub fn client_with(store: &Store, whom: &str, collection: Collection) -> Result<Other, Refusal> {
+    let other = client(store, whom)?;
+    if other.feeds.keys().any(|(shared, _)| shared == collection.name()) {
+        return Ok(other);
+    }
+    Err(ConsentError::NotShared { name: other.name, collection }.into())
+}
+
+/// Everybody who was ever let write records of this collection, by the names in the grants.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn writers(store: &Store, collection: Collection) -> Result<BTreeSet<String>, Refusal> {
+    let writes = |feed: &Value| {
+        text(feed, "collection") == Some(collection.name()) && text(feed, "access") == Some(Access::Write.name())
+    };
+    let given = given(store)?.into_iter().filter(|given| list(&given.record, "feeds").iter().any(writes));
+    Ok(given.filter_map(|given| text(&given.record, "grantee_name").map(str::to_owned)).collect())
 }
 
 fn short(other: &Other) -> String {

@@ -47,6 +47,11 @@ impl Units {
     }
 }
 
+/// `1 record`, `1,234 records`
+pub fn count(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(count as f64, 0), if count == 1 { "" } else { "s" })
+}
+
 /// `1,234.5`: at most so many decimals, none that are zero.
 pub fn number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");

@@ -50,10 +50,16 @@ pub enum DeviceError {
 pub fn run(what: &What, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let runtime = runtime()?;
     let known = runtime.block_on(devices::list(store))?;
+    if let Some(this) = known.iter().find(|device| device.this) {
+        store.name_device(&this.name)?;
+    }
     let ended = what.revoke.as_ref().map(|text| (text, false)).or(what.lost.as_ref().map(|text| (text, true)));
     if let Some([text, name]) = what.rename.as_deref() {
         let device = pick(&known, text)?;
         runtime.block_on(devices::rename(store, device.device, name))?;
+        if device.this {
+            store.name_device(name.trim())?;
+        }
         writeln!(out, "{} “{}” to “{}”", out.paint(GOOD, "renamed"), device.name, name.trim())?;
         return Ok(());
     }
@@ -63,8 +69,8 @@ pub fn run(what: &What, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
             return Err(DeviceError::ThisOne.into());
         }
         runtime.block_on(devices::revoke(store, device.device, lost))?;
-        let how = if lost { "; it removes what it holds when it next reaches the server" } else { "" };
-        writeln!(out, "{} “{}”{how}", out.paint(GOOD, "revoked"), device.name)?;
+        let does = if lost { "removes what it holds" } else { "shows nothing" };
+        out.say(GOOD, format!("revoked “{}”; it {does} from when it next reaches the server", device.name))?;
         return Ok(());
     }
     print(&known, out)

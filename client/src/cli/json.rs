@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use fitme_core::id::DocId;
-use fitme_core::record::Conflict;
 use fitme_core::store::{Change, Shown, Store};
 use serde_json::{Value, json};
 
 use super::Refusal;
 use super::out::Out;
+use crate::record_json;
 
 /// Prints `{"records": […]}`, one record a line: readable by people as well as by line-wise tools.
 ///
@@ -19,7 +19,7 @@ pub fn records(store: &Store, ids: impl Iterator<Item = DocId>, out: &mut Out) -
     let mut separator = "\n";
     for id in ids {
         if let Some(shown) = store.show(id)? {
-            write!(out, "{separator}{}", record(&shown))?;
+            write!(out, "{separator}{}", record_json::record(&shown))?;
             separator = ",\n";
         }
     }
@@ -32,7 +32,7 @@ pub fn records(store: &Store, ids: impl Iterator<Item = DocId>, out: &mut Out) -
 /// # Errors
 /// [`Refusal`] as the output gives it.
 pub fn one(shown: &Shown, history: Option<&[Change]>, out: &mut Out) -> Result<(), Refusal> {
-    let mut record = record(shown);
+    let mut record = record_json::record(shown);
     if let Some(history) = history {
         record["history"] = history.iter().map(change).collect();
     }
@@ -46,27 +46,6 @@ pub fn one(shown: &Shown, history: Option<&[Change]>, out: &mut Out) -> Result<(
 pub fn document(document: &Value, out: &mut Out) -> Result<(), Refusal> {
     writeln!(out, "{document:#}")?;
     Ok(())
-}
-
-fn record(shown: &Shown) -> Value {
-    json!({
-        "id": shown.doc_id.to_string(),
-        "collection": shown.collection.name(),
-        "at": shown.at,
-        "trashed": shown.trashed,
-        "sync": shown.sync,
-        "record": shown.record,
-        "flags": shown.flags,
-        "conflicts": shown.conflicts.iter().map(conflict).collect::<Vec<_>>(),
-    })
-}
-
-fn conflict(conflict: &Conflict) -> Value {
-    let values = conflict
-        .values
-        .iter()
-        .map(|value| json!({ "value": value.value, "actor": value.actor.to_string(), "time_ms": value.time_ms }));
-    json!({ "field": conflict.field, "values": values.collect::<Vec<_>>() })
 }
 
 fn change(change: &Change) -> Value {

@@ -20,7 +20,7 @@ const LINES: usize = 40;
 pub struct Wanted {
     /// workouts, meals, moods, measurements or profile
     #[arg(value_parser = collection)]
-    collection: Collection,
+    pub collection: Collection,
     /// From this time on: a day, a time, or 7d for seven days ago
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
     since: Option<Moment>,

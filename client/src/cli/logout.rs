@@ -59,30 +59,45 @@ pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<()
         confirm(how.yes, unsent(&mut store)?, out)?;
     } else if !how.keep {
         let sent = runtime()?.block_on(sync::until_synced(&mut store));
+        if let Err(error @ (ServerError::Lost | ServerError::Revoked)) = sent {
+            return Err(obeyed(error, home, store));
+        }
         let unsent = unsent(&mut store)?;
         if unsent > 0 {
             let reason = sent.err().map(|error| format!(" ({error})")).unwrap_or_default();
             return Err(LogoutError::Unsent { unsent: count(unsent), reason, email: identity.email }.into());
         }
     }
-    if let Err(error) = runtime()?.block_on(devices::log_out(&mut store)) {
-        let told = format!("the server was not told ({error}); `fitme devices --revoke` on another device does it");
-        writeln!(out, "{}", out.paint(WAITING, told))?;
+    match runtime()?.block_on(devices::log_out(&mut store)) {
+        Ok(()) => {}
+        Err(error @ ServerError::Lost) => return Err(obeyed(error, home, store)),
+        Err(error) => {
+            let told = format!("the server was not told ({error}); `fitme devices --revoke` on another device does it");
+            out.say(WAITING, told)?;
+        }
     }
     if how.keep {
         store.lock()?;
-        writeln!(
-            out,
-            "{}; everything is kept here for the next login of {}",
-            out.paint(GOOD, "logged out"),
-            identity.email
-        )?;
+        let kept = format!("logged out; everything is kept here for the next login of {}", identity.email);
+        out.say(GOOD, kept)?;
         return Ok(());
     }
     drop(store);
     home.empty()?;
     writeln!(out, "{}; this home is empty", out.paint(GOOD, "logged out"))?;
     Ok(())
+}
+
+/// A device that was reported lost, or whose account was erased, keeps nothing, also what it did not send; one that was
+/// revoked shows nothing.
+pub fn obeyed(error: ServerError, home: &Home, mut store: Store) -> Refusal {
+    let done = if matches!(error, ServerError::Lost | ServerError::AccountErased) {
+        drop(store);
+        home.empty().map_err(Refusal::from)
+    } else {
+        store.lock().map_err(Refusal::from)
+    };
+    done.err().unwrap_or_else(|| error.into())
 }
 
 /// Changes that exist nowhere else, one's own and those for others: those that wait, and those that the server refused.

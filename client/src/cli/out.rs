@@ -13,6 +13,8 @@ const WIDEST: u16 = 120;
 
 /// What is quiet: ids, units, explanations.
 pub const FAINT: Style = Style::new().dimmed();
+/// What is said as it is.
+pub const PLAIN: Style = Style::new();
 /// What names a thing.
 pub const STRONG: Style = Style::new().bold();
 /// What went well.
@@ -49,6 +51,26 @@ impl Out {
     /// `text` in `style`, where colours are shown.
     pub fn paint(&self, style: Style, text: impl Display) -> String {
         if self.coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+
+    /// Prints a text in as many lines as it needs.
+    pub fn say(&mut self, style: Style, text: impl Display) -> io::Result<()> {
+        for line in self.wrapped(&text.to_string(), 0) {
+            let line = self.paint(style, line);
+            writeln!(self.stream, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// The lines of a text that begin after so many columns.
+    pub fn wrapped(&self, text: &str, from: u16) -> Vec<String> {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.force_no_tty().set_width(self.width - from).add_row([text]);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 0));
+        }
+        table.to_string().lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// A table without lines: a quiet header, two spaces between columns.

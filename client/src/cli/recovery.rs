@@ -5,7 +5,7 @@ use std::io::Write;
 use fitme_core::store::Store;
 
 use super::account::{NEW_PASSWORD_VARIABLE, Secret, secret};
-use super::out::{FAINT, GOOD, Out, STRONG};
+use super::out::{FAINT, GOOD, Out, PLAIN, STRONG};
 use super::{Refusal, runtime};
 use crate::recovery;
 
@@ -72,7 +72,8 @@ pub fn password(how: Password, store: &mut Store, out: &mut Out) -> Result<(), R
     if let Some(email) = how.email {
         let server = server(how.server, store)?;
         runtime()?.block_on(recovery::forgot_password(&server, &email))?;
-        return Ok(writeln!(out, "if {email} has an account, a token is on its way by mail; it is good for an hour")?);
+        let sent = format!("if {email} has an account, a token is on its way by mail; it is good for an hour");
+        return Ok(out.say(PLAIN, sent)?);
     }
     if let Some(token) = how.token {
         let server = server(how.server, store)?;

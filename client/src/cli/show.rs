@@ -1,5 +1,6 @@
 //! `fitme show`: all that is known of one record, for a person or as JSON.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Table};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::describe::{self, list, quantity, text, words};
 use super::out::{self, BAD, FAINT, GOOD, Out, STRONG, WAITING};
-use super::{Refusal, json, pick, when};
+use super::{Refusal, consent, json, pick, when};
 use crate::fit::device_label;
 
 /// Fields with a place of their own in the picture of a record.
@@ -41,7 +42,8 @@ pub fn run(id: &str, history: bool, as_json: bool, store: &Store, out: &mut Out)
     warnings(&shown, store, out)?;
     if let Some(changes) = changes {
         writeln!(out)?;
-        history_table(&changes, &shown, out)?;
+        let writers = consent::writers(store, shown.collection)?;
+        history_table(&changes, &shown, &another(&writers), out)?;
     }
     Ok(())
 }
@@ -233,27 +235,33 @@ fn warnings(shown: &Shown, store: &Store, out: &mut Out) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn history_table(changes: &[Change], shown: &Shown, out: &mut Out) -> Result<(), Refusal> {
+fn history_table(changes: &[Change], shown: &Shown, another: &str, out: &mut Out) -> Result<(), Refusal> {
     let mut table = out.table(&["state", "when", "who", "what"]);
     for change in changes {
         let when = if change.time_ms == 0 { String::new() } else { when::show(change.time_ms, None) };
         table.add_row(vec![
             out::faint(pick::short_state(change.hash)),
             Cell::new(when),
-            Cell::new(who(change, shown.doc_id)),
+            Cell::new(who(change, shown.doc_id, another)),
             Cell::new(touched(&change.fields)),
         ]);
     }
     Ok(out.print(&mut table)?)
 }
 
-fn who(change: &Change, doc_id: DocId) -> String {
+/// Who wrote what no writer of this home wrote. A change does not say whose device wrote it; whoever may write is known.
+fn another(writers: &BTreeSet<String>) -> String {
+    let others = writers.iter().map(String::as_str);
+    std::iter::once("another device").chain(others).collect::<Vec<_>>().join(" or ")
+}
+
+fn who(change: &Change, doc_id: DocId, another: &str) -> String {
     match record::import_version(doc_id, change.actor) {
         Some(version) => format!("importer {version}"),
         None if change.own => "this device".to_owned(),
         // What every device writes byte-equal has no author and no time.
         None if change.time_ms == 0 && doc_id.is_derived() => "–".to_owned(),
-        None => "another device".to_owned(),
+        None => another.to_owned(),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
+use anstyle::Style;
 use comfy_table::Cell;
 use fitme_core::store::{RejectedWrite, Status, Store};
 use fitme_core::wire::ERASED;
 use serde_json::{Value, json};
 
-use super::describe::number;
-use super::out::{self, BAD, FAINT, GOOD, Out, WAITING};
+use super::describe::{count, number};
+use super::out::{self, BAD, FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, json, pick, when};
 
 /// A clock that is off by less is nothing to tell a person of.
@@ -19,8 +20,9 @@ const CLOCK_SLACK_MS: u64 = 2_000;
 ///
 /// # Errors
 /// [`Refusal`] as the store gives it.
-pub fn run(as_json: bool, home: &Path, store: &Store, out: &mut Out) -> Result<(), Refusal> {
-    let status = store.status()?;
+pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let mut status = store.status()?;
+    status.add_waiting(&store.status_for_others()?);
     let identity = store.identity()?;
     if as_json {
         let account = identity.map(
@@ -34,26 +36,43 @@ pub fn run(as_json: bool, home: &Path, store: &Store, out: &mut Out) -> Result<(
         }
         None => "none yet; what you log stays here until `fitme signup` or `login`".to_owned(),
     };
-    let mut rows = vec![
-        ("home", home.display().to_string()),
-        ("account", account),
-        ("sync", sync(&status, identity.is_some(), out)),
-        ("records", records(&status)),
-    ];
+    let (colour, sync) = match &identity {
+        Some(identity) if store.is_locked()? => (WAITING, locked(&status, &identity.email)),
+        _ => sync(&status, identity.is_some()),
+    };
+    let mut rows = vec![("account", PLAIN, account), ("sync", colour, sync), ("records", PLAIN, records(&status))];
     if status.rejected > 0 {
         let line = format!("{}, see `fitme rejected`; {} wait beside them", writes(status.rejected), status.waiting);
-        rows.push(("refused", out.paint(BAD, line)));
+        rows.push(("refused", BAD, line));
     }
     if status.unapplied > 0 {
-        rows.push(("unread", format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
+        rows.push(("unread", PLAIN, format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
     }
     if let Some(offset) = store.clock_offset_ms()?.filter(|offset| offset.unsigned_abs() > CLOCK_SLACK_MS) {
-        rows.push(("clock", clock(offset)));
+        rows.push(("clock", PLAIN, clock(offset)));
     }
-    for (name, value) in rows {
-        writeln!(out, "{}  {value}", out.paint(FAINT, format!("{name:<8}")))?;
+    // A path is copied: it is never broken.
+    writeln!(out, "{}  {}", out.paint(FAINT, "home    "), home.display())?;
+    rows.into_iter().try_for_each(|(name, style, value)| row(name, style, &value, out))
+}
+
+/// One line, or as many as the value needs beside the name.
+fn row(name: &str, style: Style, value: &str, out: &mut Out) -> Result<(), Refusal> {
+    const VALUE_FROM: u16 = 10;
+    for (index, line) in out.wrapped(value, VALUE_FROM).iter().enumerate() {
+        let name = out.paint(FAINT, format!("{:<8}", if index == 0 { name } else { "" }));
+        writeln!(out, "{name}  {}", out.paint(style, line))?;
     }
     Ok(())
+}
+
+/// What helps is the login, not a sync.
+fn locked(status: &Status, email: &str) -> String {
+    let unsent = match status.pending + status.waiting {
+        0 => String::new(),
+        unsent => format!("{} not sent; ", writes(unsent)),
+    };
+    format!("{unsent}locked until `fitme login --email {email}`")
 }
 
 fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offset_ms: Option<i64>) -> Value {
@@ -72,22 +91,22 @@ fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offse
     }})
 }
 
-fn sync(status: &Status, has_account: bool, out: &Out) -> String {
+fn sync(status: &Status, has_account: bool) -> (Style, String) {
     let since =
         status.oldest_pending_at.map(|at| format!(" since {}", when::show(at, None).trim())).unwrap_or_default();
     match (status.pending, has_account) {
         (0, true) if status.rejected + status.waiting > 0 => {
-            out.paint(WAITING, "all but what the server refused, and what waits for that, is on the server")
+            (WAITING, "all but what the server refused, and what waits for that, is on the server".to_owned())
         }
-        (0, true) => out.paint(GOOD, "everything is on the server"),
-        (0, false) => "nothing to send yet".to_owned(),
-        (pending, true) => out.paint(WAITING, format!("{} to send{since}: `fitme sync`", writes(pending))),
-        (pending, false) => format!("{} to send{since}, once there is an account", writes(pending)),
+        (0, true) => (GOOD, "everything is on the server".to_owned()),
+        (0, false) => (PLAIN, "nothing to send yet".to_owned()),
+        (pending, true) => (WAITING, format!("{} to send{since}: `fitme sync`", writes(pending))),
+        (pending, false) => (PLAIN, format!("{} to send{since}, once there is an account", writes(pending))),
     }
 }
 
-fn writes(count: u64) -> String {
-    format!("{} {}", number(count as f64, 0), if count == 1 { "change" } else { "changes" })
+fn writes(changes: u64) -> String {
+    count(changes, "change")
 }
 
 fn records(status: &Status) -> String {

@@ -7,7 +7,7 @@ use fitme_core::store::{Ended, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
-use super::describe::number;
+use super::describe::{count, number};
 use super::out::{FAINT, GOOD, Out, WAITING};
 use super::{Refusal, WRITER, describe, pick, runtime};
 use crate::error::ServerError;
@@ -42,28 +42,37 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     if how.watch {
         return runtime()?.block_on(watch(home, store, out));
     }
-    let before = store.status()?.pending;
+    let before = pending(store)?;
     let progress = spinner(before);
     let report = runtime()?
         .block_on(async { if how.once { once::until_synced(store).await } else { sync::until_synced(store).await } });
     progress.finish_and_clear();
     let report = report?;
-    let settled = before.saturating_sub(store.status()?.pending);
-    let sent = settled.saturating_sub(report.refused as u64);
+    let settled = before.saturating_sub(pending(store)?);
+    // What went with somebody's feed was not sent either.
+    let gone: u64 = report.ended.iter().map(|ended| ended.unsent).sum();
+    let sent = settled.saturating_sub(report.refused as u64 + gone);
     Ok(print(&report, sent, out)?)
+}
+
+/// Changes to be sent, those for others included.
+fn pending(store: &mut Store) -> Result<u64, Refusal> {
+    Ok(store.status()?.pending + store.status_for_others()?.pending)
 }
 
 fn spinner(pending: u64) -> ProgressBar {
     let template = "{spinner} {msg} {elapsed}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(format!("syncing, {pending} changes to send"));
+    let bar = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(format!("syncing, {} to send", count(pending, "change")));
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
 fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
-    let changed = report.changed_records as f64;
-    let moved = format!("{} sent, {} records changed here", number(sent as f64, 0), number(changed, 0));
+    let changed = count(report.changed_records as u64, "record");
+    let moved = format!("{} sent, {changed} changed here", number(sent as f64, 0));
     let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
     let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
     writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
@@ -71,7 +80,7 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
         writeln!(out, "{}", out.paint(WAITING, erased(report.erased)))?;
     }
     for gone in &report.ended {
-        writeln!(out, "{}", out.paint(WAITING, ended(gone)))?;
+        out.say(WAITING, ended(gone))?;
     }
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
@@ -83,18 +92,18 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
 fn ended(Ended { name, collection, unsent }: &Ended) -> String {
     let lost = match unsent {
         0 => String::new(),
-        unsent => format!(", and with it {} of yours, not sent yet", changes(*unsent)),
+        unsent => format!(", and {} of yours with it", changes(*unsent)),
     };
-    format!("{name} no longer shares {collection}: it was removed here{lost}")
+    format!("{name} no longer shares {collection}: removed here{lost}")
 }
 
-fn erased(count: usize) -> String {
-    let records = if count == 1 { "record was" } else { "records were" };
-    format!("{} {records} erased on another device, and so here", number(count as f64, 0))
+fn erased(records: usize) -> String {
+    let were = if records == 1 { "was" } else { "were" };
+    format!("{} {were} erased on another device, and so here", count(records as u64, "record"))
 }
 
-fn changes(count: u64) -> String {
-    format!("{} {}", number(count as f64, 0), if count == 1 { "change" } else { "changes" })
+fn changes(changes: u64) -> String {
+    count(changes, "change")
 }
 
 /// `812 B`, `1.2 kB`
@@ -147,8 +156,8 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
 }
 
 fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
-    let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
-    let now = out.paint(FAINT, now);
+    let plain = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+    let now = out.paint(FAINT, &plain);
     match news {
         News::Connected => writeln!(out, "{now}  connected")?,
         News::Synced => writeln!(out, "{now}  {}", out.paint(GOOD, "everything is on both sides"))?,
@@ -157,16 +166,16 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
             writeln!(out, "{now}  {}", out.paint(WAITING, refused))?;
         }
         News::Offline { reason, .. } => {
-            writeln!(out, "{now}  {}", out.paint(WAITING, format!("offline: {reason}; trying again until it works")))?;
+            out.say(WAITING, format!("{plain}  offline: {reason}; trying again until it works"))?;
         }
         News::Revoked(gone) => {
-            writeln!(out, "{now}  {}", out.paint(WAITING, ended(gone)))?;
+            out.say(WAITING, format!("{plain}  {}", ended(gone)))?;
         }
         News::Applied(applied) => {
             for (owner, documents) in &applied.of_others {
                 let name = reader.others()?.into_iter().find(|other| other.account == *owner);
                 let name = name.map_or_else(|| "somebody".to_owned(), |other| other.name);
-                writeln!(out, "{now}  {name}: {} records changed", documents.len())?;
+                writeln!(out, "{now}  {name}: {} changed", count(documents.len() as u64, "record"))?;
             }
             for doc_id in applied.documents.iter().take(NAMED) {
                 if let Some(shown) = reader.show(*doc_id)? {

@@ -55,6 +55,15 @@ impl<'a> Chunk<'a> {
     }
 }
 
+/// The first chunk of several that lie one after the other, and what follows it. The chunk is not looked into.
+pub(super) fn cut(bytes: &[u8]) -> Result<(&[u8], &[u8]), BadChange> {
+    let mut reader = Reader(bytes);
+    reader.take(MAGIC.len() as u64 + CHECKSUM_BYTES + 1)?;
+    let length = reader.unsigned()?;
+    reader.take(length)?;
+    Ok(bytes.split_at(bytes.len() - reader.0.len()))
+}
+
 /// Checksum and body.
 fn open(payload: &[u8]) -> Result<(&[u8], Reader<'_>), BadChange> {
     let mut reader = Reader(payload);

@@ -32,6 +32,17 @@ fn nobody_else_does_anything_without_a_permit() {
     }
 }
 
+/// The judge knows permits and no roles; who runs the server may be given none.
+#[test]
+fn an_admin_sees_nobodys_records() {
+    for (purpose, collection) in Purpose::ALL.into_iter().flat_map(|purpose| Collection::ALL.map(|one| (purpose, one)))
+    {
+        for access in [Access::Read, Access::Write] {
+            assert!(!Role::Admin.asks(purpose, collection, access), "{purpose:?}, {collection}");
+        }
+    }
+}
+
 #[test]
 fn a_permit_to_read_is_not_one_to_write_and_none_is_one_to_erase() {
     let read = [permit(Collection::Workouts, "", Access::Read)];

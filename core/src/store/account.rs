@@ -113,6 +113,11 @@ impl Store {
         Ok(tx.commit()?)
     }
 
+    /// Notes what this device is called now; another one may have renamed it.
+    pub fn name_device(&mut self, name: &str) -> Result<(), StoreError> {
+        if self.text("device_name")? == name { Ok(()) } else { set_meta(&self.conn, "device_name", name.as_bytes()) }
+    }
+
     /// Notes a feed that the server granted in a session, an own one or somebody else's.
     pub fn grant(&mut self, feed: &FeedGranted) -> Result<(), StoreError> {
         if self.identity()?.is_some_and(|identity| identity.account != feed.account) {

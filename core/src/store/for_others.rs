@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
 
-use super::{Batch, Command, RejectedWrite, Store, StoreError, WriteError, Written, account};
+use super::{Batch, Command, RejectedWrite, Status, Store, StoreError, WriteError, Written, account};
 use crate::collection::Collection;
 use crate::id::{EntryId, FeedId};
 use crate::policy::{AccountId, Action, Denied, Permit, Place, judge};
@@ -30,7 +30,7 @@ impl Store {
             | Command::RestoreTo { doc_id, .. } => self.opened(owner)?.collection_of(*doc_id)?,
             // Only the person whose record it is can erase it.
             Command::Erase { .. } => return Err(Denied::OwnerOnly.into()),
-            Command::Genesis | Command::Import { .. } => None,
+            Command::Genesis | Command::Import { .. } | Command::PutBack => None,
         };
         self.judge_writing(owner, collection, now_ms)?;
         // Before the write: a crash in between leaves a name under which nothing waits.
@@ -93,6 +93,15 @@ impl Store {
             unsent += self.opened(owner)?.unsent()?;
         }
         Ok(unsent)
+    }
+
+    /// What waits and what was refused of what this device wrote into the feeds of others, all of them together.
+    pub fn status_for_others(&mut self) -> Result<Status, StoreError> {
+        let mut sum = Status::default();
+        for owner in self.written_for()? {
+            sum.add_waiting(&self.opened(owner)?.status()?);
+        }
+        Ok(sum)
     }
 
     /// Writes in this very store that the server does not have, the refused ones included.

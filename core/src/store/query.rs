@@ -124,6 +124,17 @@ pub struct Status {
     pub records: Vec<(String, u64)>,
 }
 
+impl Status {
+    /// Counts what waits and what was refused in another store as well; its records are not this one's.
+    pub fn add_waiting(&mut self, other: &Self) {
+        self.pending += other.pending;
+        self.rejected += other.rejected;
+        self.waiting += other.waiting;
+        let both = self.oldest_pending_at.into_iter().chain(other.oldest_pending_at);
+        self.oldest_pending_at = both.min();
+    }
+}
+
 const SYNC: &str = "CASE WHEN EXISTS (SELECT 1 FROM rejected j WHERE j.doc_id = r.doc_id) THEN 2
                          WHEN EXISTS (SELECT 1 FROM outbox o WHERE o.doc_id = r.doc_id AND o.state <> 1) THEN 1 ELSE 0 END";
 

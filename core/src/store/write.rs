@@ -70,6 +70,8 @@ pub enum Command {
         /// The step.
         step: u16,
     },
+    /// A change that came with an archive of the account, which has it still.
+    PutBack,
 }
 
 /// What became of a command.
@@ -188,7 +190,7 @@ impl Writer<'_> {
                 }
                 Ok(record::restore_to(doc, collection, &hash, &author, rng)?)
             }),
-            Command::Erase { .. } | Command::Genesis | Command::Import { .. } => {
+            Command::Erase { .. } | Command::Genesis | Command::Import { .. } | Command::PutBack => {
                 unreachable!("carried out elsewhere, or made by the store itself")
             }
         }
@@ -211,7 +213,7 @@ impl Writer<'_> {
         }
         let (doc, payload) = record::create(collection, fields, author, self.rng)?;
         let doc_id = DocId::random(self.now_ms, self.rng);
-        let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
+        let mut row = DocumentRow::new(feed_of(self.conn, collection)?, collection.name());
         self.append(doc_id, &mut row, payload, written_hash(&doc), command)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok((doc_id, row, doc, true))
@@ -246,7 +248,7 @@ impl Writer<'_> {
         }
         let payload = record::genesis(collection);
         let doc = record::from_genesis(collection);
-        let mut row = DocumentRow::new(self.feed(collection)?, collection.name());
+        let mut row = DocumentRow::new(feed_of(self.conn, collection)?, collection.name());
         self.append(doc_id, &mut row, payload, written_hash(&doc), &Command::Genesis)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok(true)
@@ -314,11 +316,12 @@ impl Writer<'_> {
         let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
         Ok(outbox::queue(self.conn, row, &entry, Some(hash), actor, self.now_ms, command)?)
     }
+}
 
-    fn feed(&self, collection: Collection) -> Result<i64, StoreError> {
-        let mut query = self.conn.prepare_cached("SELECT feed FROM feeds WHERE collection = ? AND scope = ''")?;
-        Ok(query.query_row([collection.name()], |row| row.get(0))?)
-    }
+/// The number that a collection's feed has in this store.
+pub(super) fn feed_of(conn: &Connection, collection: Collection) -> Result<i64, StoreError> {
+    let mut query = conn.prepare_cached("SELECT feed FROM feeds WHERE collection = ? AND scope = ''")?;
+    Ok(query.query_row([collection.name()], |row| row.get(0))?)
 }
 
 fn trash(

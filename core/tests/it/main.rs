@@ -1,6 +1,7 @@
 //! The engine's integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archive;
 mod erase;
 mod granting;
 mod hub;

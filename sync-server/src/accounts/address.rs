@@ -116,12 +116,16 @@ struct Shown {
     confirmed: bool,
     /// Whether a login needs a code.
     totp: bool,
+    role: String,
+    /// When it was made, ms UTC.
+    created_at: i64,
 }
 
 async fn show(State(state): State<AppState>, asking: Device) -> Result<Json<Shown>, Refusal> {
     let shown = sqlx::query_as!(
         Shown,
-        r#"SELECT a.account, a.email, c.account IS NOT NULL AS "confirmed!", coalesce(t.confirmed, false) AS "totp!"
+        r#"SELECT a.account, a.email, c.account IS NOT NULL AS "confirmed!", coalesce(t.confirmed, false) AS "totp!",
+             a.role, (extract(epoch FROM a.created_at) * 1000)::bigint AS "created_at!"
            FROM accounts a LEFT JOIN confirmed_addresses c ON c.account = a.account LEFT JOIN totp t ON t.account = a.account
            WHERE a.account = $1"#,
         asking.account

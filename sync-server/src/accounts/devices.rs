@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::credentials::checked_device_name;
@@ -79,6 +79,15 @@ pub async fn note_first_key(db: &mut PgConnection, device: Uuid, key: &PublicKey
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// What a device is called.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn name_of(pool: &PgPool, Device { device, account }: Device) -> Result<String, sqlx::Error> {
+    let mut tx = wall::of(pool, &[account]).await?;
+    sqlx::query_scalar!("SELECT name FROM devices WHERE device = $1", device).fetch_one(&mut *tx).await
 }
 
 /// The routes of this file.

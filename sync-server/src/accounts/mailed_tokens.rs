@@ -71,6 +71,30 @@ pub async fn make(
     Ok((made.rows_affected() == 1).then_some(token))
 }
 
+/// A new token, however old the one before is: whoever runs the server asks for it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn make_anew(
+    db: &mut PgConnection,
+    account: Uuid,
+    purpose: Purpose,
+    now_ms: i64,
+) -> Result<String, sqlx::Error> {
+    let token = URL_SAFE_NO_PAD.encode(random_bytes::<TOKEN_BYTES>());
+    sqlx::query!(
+        "INSERT INTO mailed_tokens (account, purpose, token_hash, expires_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (account, purpose) DO UPDATE SET token_hash = $3, expires_at = $4",
+        account,
+        purpose.name(),
+        &hash(&token)[..],
+        now_ms + millis(purpose.lifetime())
+    )
+    .execute(db)
+    .await?;
+    Ok(token)
+}
+
 /// The account that a token was mailed to; none where it is unknown, used or over. It is used from then on, and the
 /// transaction may touch the account's rows.
 ///

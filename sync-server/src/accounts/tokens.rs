@@ -64,12 +64,22 @@ impl Tokens {
     }
 }
 
-async fn renew(State(state): State<AppState>, JsonBody(grant): JsonBody<Grant>) -> Result<Json<Tokens>, Refusal> {
+/// The next tokens, with what the device does not hear otherwise.
+#[derive(Serialize)]
+struct Renewed {
+    #[serde(flatten)]
+    tokens: Tokens,
+    /// What another device may have changed.
+    device_name: String,
+}
+
+async fn renew(State(state): State<AppState>, JsonBody(grant): JsonBody<Grant>) -> Result<Json<Renewed>, Refusal> {
     let sign_in = match grant {
         Grant::RefreshToken { refresh_token, public_key } => by_token(&state, &refresh_token, public_key).await?,
         Grant::DeviceKey(proof) => by_key(&state, &proof).await?,
     };
-    Ok(Json(Tokens::of(&state, &sign_in)?))
+    let device_name = devices::name_of(&state.pool, sign_in.device).await?;
+    Ok(Json(Renewed { tokens: Tokens::of(&state, &sign_in)?, device_name }))
 }
 
 async fn by_token(state: &AppState, token: &str, public_key: Option<String>) -> Result<SignIn, Refusal> {

@@ -132,11 +132,12 @@ async fn turn_off(
     let account = asking.account;
     let mut tx = wall::of(&state.pool, &[account]).await?;
     demand(&mut tx, &state, account, Some(&shown.code)).await?;
-    let off = sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
-    sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;
-    if off.rows_affected() == 1 {
-        audit::record(&mut tx, account, state.clock.now_ms(), Event::SecondFactorOff { by: asking.device }).await?;
+    let factor = sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
+    if factor.rows_affected() == 0 {
+        return Err(ApiError::TotpOff.into());
     }
+    sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;
+    audit::record(&mut tx, account, state.clock.now_ms(), Event::SecondFactorOff { by: asking.device }).await?;
     tx.commit().await?;
     tracing::info!(%account, "second factor turned off");
     Ok(StatusCode::NO_CONTENT)

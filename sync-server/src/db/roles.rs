@@ -7,7 +7,7 @@ use super::wall::Role;
 use super::{DatabaseError, MIGRATIONS_TABLE};
 
 /// The roles that transactions take.
-const ROLES: [Role; 5] = [Role::Server, Role::Poll, Role::Merge, Role::Tidy, Role::Audit];
+const ROLES: [Role; 6] = [Role::Server, Role::Poll, Role::Merge, Role::Tidy, Role::Audit, Role::Admin];
 
 /// Makes the roles that the migrations give rights to. A dump needs them too before it is restored.
 ///

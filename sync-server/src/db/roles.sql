@@ -4,7 +4,9 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['fitme_server', 'fitme_poll', 'fitme_merge', 'fitme_tidy', 'fitme_audit'] LOOP
+    FOREACH wanted IN ARRAY
+        ARRAY['fitme_server', 'fitme_poll', 'fitme_merge', 'fitme_tidy', 'fitme_audit', 'fitme_admin']
+    LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);

@@ -32,6 +32,8 @@ pub enum Role {
     Tidy,
     /// Sign and check records of access, and see whose wait to be taken further.
     Audit,
+    /// See which accounts there are, and say whether anybody may make one.
+    Admin,
 }
 
 impl Role {
@@ -44,6 +46,7 @@ impl Role {
             Self::Merge => "fitme_merge",
             Self::Tidy => "fitme_tidy",
             Self::Audit => "fitme_audit",
+            Self::Admin => "fitme_admin",
         }
     }
 }

@@ -40,12 +40,21 @@ pub struct Known {
     /// The last sequence number of each actor in each document.
     pub tips: HashMap<(FeedId, DocId, ActorId), u64>,
     /// The devices to which actors are bound.
-    pub actors: BTreeMap<ActorId, Uuid>,
+    pub actors: BTreeMap<ActorId, Binding>,
     /// What is known of grants.
     pub grants: KnownGrants,
     /// What the accounts hold. Read without a lock of its own: what another node appends to an account's other feeds in the
     /// same moment may exceed a bound by one group.
     pub usage: BTreeMap<Uuid, Usage>,
+}
+
+/// The device that an actor belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The one that used it first.
+    pub device: Uuid,
+    /// That device's account; `None` where it cannot be seen, or is gone.
+    pub account: Option<Uuid>,
 }
 
 /// What the database knows of the grants that a group needs or changes, read under the locks of the `grants` feeds.
@@ -289,7 +298,8 @@ impl Planner<'_> {
 
     /// Whether the actor of the change is known to be the device's.
     fn is_its_writer(&self, device: Device, change: &Change) -> bool {
-        !change.shared_actor && self.known.actors.get(&change.facts.actor) == Some(&device.device)
+        !change.shared_actor
+            && self.known.actors.get(&change.facts.actor).is_some_and(|bound| bound.device == device.device)
     }
 
     fn duplicate(&self, offer: &Offer, change: &Change) -> Option<Verdict> {
@@ -342,8 +352,7 @@ impl Planner<'_> {
 
     fn actor(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Rejection> {
         let (offer, facts) = (candidate.offer, &change.facts);
-        let bound = self.known.actors.get(&facts.actor);
-        if !change.shared_actor && bound.is_some_and(|device| *device != candidate.device.device) {
+        if !change.shared_actor && !self.binds(candidate, facts.actor) && !self.brings(candidate, facts.actor) {
             return Err(Rejection::ForeignActor);
         }
         let last = self.known.tips.get(&(offer.feed, offer.entry.doc_id, facts.actor)).copied().unwrap_or(0);
@@ -353,6 +362,19 @@ impl Planner<'_> {
             seq if seq == last + 1 => Ok(()),
             seq => Err(Rejection::ActorGap { actor_seq: seq, expected: last + 1 }),
         }
+    }
+
+    /// Whether the actor is the device's own, or becomes it.
+    fn binds(&self, candidate: &Candidate<'_>, actor: ActorId) -> bool {
+        self.known.actors.get(&actor).is_none_or(|bound| bound.device == candidate.device.device)
+    }
+
+    /// Whether it is another account's, in the pusher's own feed: who takes their records along into a new account brings
+    /// what the devices of the old one wrote. Nobody of this account writes under it, so it cannot fork; it stays theirs.
+    fn brings(&self, candidate: &Candidate<'_>, actor: ActorId) -> bool {
+        let owner = candidate.offer.place.as_ref().map(|place| place.owner);
+        let bound = self.known.actors.get(&actor).and_then(|bound| bound.account);
+        owner == Some(candidate.device.account) && bound != owner
     }
 
     /// What the entry adds to the account, if there is room for it.
@@ -404,9 +426,9 @@ impl Planner<'_> {
         let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
-        if !change.shared_actor {
-            let device = candidate.device.device;
-            self.known.actors.insert(facts.actor, device);
+        if !change.shared_actor && self.binds(candidate, facts.actor) {
+            let Device { device, account } = candidate.device;
+            self.known.actors.insert(facts.actor, Binding { device, account: Some(account) });
             self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });
         }
     }

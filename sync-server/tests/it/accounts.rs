@@ -50,6 +50,18 @@ async fn one_address_has_one_account_even_when_two_phones_sign_up_at_once() {
 }
 
 #[tokio::test]
+async fn a_closed_server_takes_no_sign_ups_and_lets_in_who_has_an_account() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    sign_up(server.url(), "ana@example.org", "phone").await;
+    assert_eq!(server.run(&["admin", "close-signup"]).code, 0);
+    let ben = sign_up(server.url(), "ben@example.org", "phone").await;
+    assert_eq!((ben.status.as_u16(), ben.code()), (403, "signup_closed"));
+    assert_eq!(log_in(server.url(), "ana@example.org", "tablet").await.status, 200);
+    assert_eq!(server.run(&["admin", "open-signup"]).code, 0);
+    assert_eq!(sign_up(server.url(), "ben@example.org", "phone").await.status, 201);
+}
+
+#[tokio::test]
 async fn what_has_not_the_right_form_is_named() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
     let long = "x".repeat(1025);

@@ -109,6 +109,7 @@ async fn it_is_turned_off_by_a_code_and_a_device_that_is_signed_in_needs_none() 
     assert_eq!(post(stage.server.url(), "/v1/token", &grant).await.status, 200);
     assert_eq!(stage.ask("/v1/totp/off", json!({ "code": stage.recovery_codes[9] })).await.status, 204);
     assert_eq!(stage.log_in(None).await.status, 200);
+    assert_eq!(stage.ask("/v1/totp/off", json!({ "code": "000000" })).await.code(), "totp_off");
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use uuid::Uuid;
 use crate::client::{log_in, sign_up};
 
 /// Tables that stand before the wall, each with the reason.
-const OPEN: [(&str, &str); 6] = [
+const OPEN: [(&str, &str); 7] = [
     ("_sqlx_migrations", "which migrations ran"),
     ("installation", "one row, of nobody"),
+    ("settings", "one row, of nobody"),
     ("erased_devices", "ids of devices whose accounts are gone"),
     ("retired_feeds", "numbers of feeds that are gone"),
     ("signing_keys", "the server's own, sealed by a key that is not in the database"),
@@ -224,6 +225,11 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
              audit_reads.account audit_reads.first_at_ms audit_records.account audit_records.at_ms audit_records.detail \
              audit_records.hash audit_records.kind audit_records.n audit_records.prev_hash",
         ),
+        (
+            Role::Admin,
+            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account \
+             settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at",
+        ),
     ] {
         let sees: Vec<String> = sqlx::query_scalar(
             r#"SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -277,7 +283,7 @@ async fn an_ordinary_owner_migrates_and_an_ordinary_server_serves() {
     let mut admin = PgConnection::connect(&postgres.of("postgres").owner).await.unwrap();
     for statement in [
         "CREATE ROLE keeper LOGIN CREATEROLE",
-        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy, fitme_audit TO keeper WITH ADMIN OPTION",
+        "GRANT fitme_server, fitme_poll, fitme_merge, fitme_tidy, fitme_audit, fitme_admin TO keeper WITH ADMIN OPTION",
         "CREATE DATABASE kept OWNER keeper",
     ] {
         sqlx::query(statement).execute(&mut admin).await.unwrap();

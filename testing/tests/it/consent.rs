@@ -69,7 +69,8 @@ fn a_trainer_sees_what_is_shared_and_nothing_else() {
     let workouts = tom.json(&["list", "workouts", "--of", "Ann", "--json"]);
     assert_eq!(workouts["records"][0]["record"]["title"], "Leg day");
     assert_eq!(tom.done(&["list", "workouts"]), "no workouts here\n", "her records are not among his own");
-    assert_eq!(tom.done(&["list", "moods", "--of", "Ann"]), "no moods here\n");
+    let moods = tom.run(&["list", "moods", "--of", "Ann"]);
+    assert!(moods.code == 1 && moods.stderr.contains("Ann shares no moods with you"), "{moods:?}");
     assert!(!holds(tom.home(), MARKER), "what was not shared is not on his disk");
     let stranger = tom.run(&["list", "workouts", "--of", "Berta"]);
     assert_eq!(stranger.code, 1);
@@ -143,8 +144,11 @@ fn an_invitation_is_for_one_person_and_for_what_the_role_may_ask() {
     }
     let journal = tom.run(&["invite", "--name", "Tom", "--ask", "journal"]);
     assert!(journal.stderr.contains("A trainer may not ask to read journal"), "{}", journal.stderr);
+    let care = tom.run(&["invite", "--name", "Tom", "--for", "care"]);
+    let why = "A trainer may not ask for care; a trainer may ask for training.";
+    assert!(care.stderr.contains(why), "{}", care.stderr);
     let member = ann.run(&["invite", "--name", "Ann"]);
-    assert!(member.stderr.contains("A member may not ask"), "{}", member.stderr);
+    assert!(member.stderr.contains("a member may ask nobody for anything"), "{}", member.stderr);
 }
 
 /// Tom writes into Ann's workouts without a network. It is hers like what she wrote, on all her devices.
@@ -163,11 +167,17 @@ fn a_trainer_writes_for_a_client_offline_and_both_go_on_with_it() {
         let refused = tom.run(&[&["log", what][..], &value, &["--for", "Ann"]].concat());
         assert!(refused.code == 1 && refused.stderr.contains(why), "{}", refused.stderr);
     }
-    tom.done(&["sync"]);
+    let waits = tom.done(&["status"]);
+    assert!(waits.contains("1 change to send"), "{waits}");
+    let sent = tom.done(&["sync"]);
+    assert!(sent.contains("synced: 1 sent"), "{sent}");
     ann.done(&["sync"]);
     let workouts = ann.json(&["list", "workouts", "--json"]);
     assert_eq!(workouts["records"][0]["record"]["title"], "Planned by Tom");
     let id = workouts["records"][0]["id"].as_str().unwrap().to_owned();
+
+    let history = ann.done(&["show", &id, "--history"]);
+    assert!(history.contains("another device or Tom"), "{history}");
 
     // Both edit it while neither has a network.
     ann.done(&["edit", &id, "--json", r#"{"note": "knee hurt"}"#]);
@@ -193,7 +203,7 @@ fn what_was_written_for_somebody_who_ended_it_is_told_and_removed() {
     tom.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg", "--for", "Ann"]);
     let synced = tom.done(&["sync"]);
     assert!(synced.contains("Ann no longer shares workouts"), "{synced}");
-    assert!(synced.contains("1 change of yours"), "{synced}");
+    assert!(synced.contains("1 change of yours") && synced.contains("synced: 0 sent"), "{synced}");
     assert!(!holds(tom.home(), MARKER));
     ann.done(&["sync"]);
     assert_eq!(ann.done(&["list", "workouts"]), "no workouts here\n");

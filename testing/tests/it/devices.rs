@@ -42,7 +42,8 @@ fn a_revoked_device_shows_nothing_and_keeps_what_it_did_not_send() {
     assert!(listed.contains("tablet") && listed.contains("this one"), "{listed}");
     phone.done(&["devices", "--rename", "tablet", "kitchen"]);
     log_mood(&tablet);
-    phone.done(&["devices", "--revoke", "kitchen"]);
+    let revoked = phone.done(&["devices", "--revoke", "kitchen"]);
+    assert!(revoked.contains("it shows nothing from when it next reaches the server"), "{revoked}");
     assert!(phone.done(&["devices"]).contains("revoked"));
 
     let told = tablet.run(&["sync"]);
@@ -52,6 +53,10 @@ fn a_revoked_device_shows_nothing_and_keeps_what_it_did_not_send() {
         assert!(locked.code == 1 && locked.stderr.contains("fitme login --email ann@example.org"), "{locked:?}");
         assert!(!locked.stdout.contains("a secret mood"));
     }
+    let status = tablet.done(&["status"]);
+    assert!(status.contains("1 change not sent; locked until `fitme login --email ann@example.org`"), "{status}");
+    let too_wide = |line: &&str| line.chars().count() > 80 && !line.starts_with("home");
+    assert_eq!(status.lines().find(too_wide), None);
     tablet.log_in(server.url(), ANN);
     tablet.done(&["sync"]);
     assert_eq!(look.entries(), 1);
@@ -69,6 +74,34 @@ fn a_watching_device_that_is_lost_empties_its_home() {
     assert_eq!(files(&tablet), 0);
     phone.done(&["sync"]);
     assert!(shows(&phone), "nothing is lost that was sent");
+}
+
+/// It told its finder that two changes were not sent, and kept everything.
+#[test]
+fn a_lost_device_that_logs_out_keeps_nothing_either() {
+    for how in [&["logout"][..], &["logout", "--keep"]] {
+        let Stage { server: _server, phone, tablet, .. } = stage();
+        log_mood(&tablet);
+        phone.done(&["devices", "--lost", "tablet"]);
+        let told = tablet.run(how);
+        assert!(told.code == 1 && told.stderr.contains("reported lost"), "{told:?}");
+        assert_eq!(files(&tablet), 0, "{how:?}");
+    }
+}
+
+#[test]
+fn a_device_hears_what_another_one_calls_it() {
+    let Stage { server: _server, phone, tablet, .. } = stage();
+    let name = |device: &Device| device.json(&["status", "--json"])["status"]["account"]["device"].clone();
+    phone.done(&["devices", "--rename", "phone", "pocket"]);
+    assert_eq!(name(&phone), "pocket");
+    phone.done(&["devices", "--rename", "tablet", "kitchen"]);
+    // With its next tokens, a quarter of an hour later at most.
+    let mut store = store(&tablet, 1);
+    let tokens = store.tokens().unwrap();
+    store.keep_tokens(&fitme_core::store::Tokens { renew_at: 0, ..tokens }).unwrap();
+    tablet.done(&["sync"]);
+    assert_eq!(name(&tablet), "kitchen");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod admin;
+mod archive;
 mod consent;
 mod devices;
 mod erase;

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Failure;
-use crate::ingest::plan::{Candidate, DocumentState, FeedState, Known, Usage};
+use crate::ingest::plan::{Binding, Candidate, DocumentState, FeedState, Known, Usage};
 
 /// The keys to look up.
 #[derive(Default)]
@@ -83,7 +83,7 @@ pub(super) async fn read(
             2 => drop(known.changes.insert(*changes[at], (row.number(), row.entry_id()))),
             3 => drop(known.documents.insert(*documents[at], row.document())),
             4 => drop(known.tips.insert(*tips[at], row.number())),
-            5 => known.actors.extend(row.device.map(|device| (*actors[at], device))),
+            5 => known.actors.extend(row.binding().map(|binding| (*actors[at], binding))),
             _ => drop(known.usage.insert(accounts[at], row.usage())),
         }
     }
@@ -106,6 +106,7 @@ struct Found {
     entry_id: Option<Vec<u8>>,
     heads: Option<Vec<Vec<u8>>>,
     device: Option<Uuid>,
+    account: Option<Uuid>,
     feed: Option<i64>,
     /// Of an account how many documents it has, of a document where it was erased.
     other: Option<i64>,
@@ -114,6 +115,10 @@ struct Found {
 impl Found {
     fn number(&self) -> u64 {
         self.number.unwrap_or_default().cast_unsigned()
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        Some(Binding { device: self.device?, account: self.account })
     }
 
     fn usage(&self) -> Usage {

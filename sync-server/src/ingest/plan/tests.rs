@@ -18,6 +18,7 @@ const STRANGER: Device = Device { device: Uuid::from_u128(13), account: OTHER_AC
 const MOODS: FeedId = FeedId(100);
 const MEALS: FeedId = FeedId(101);
 const GRANTS: FeedId = FeedId(102);
+const OTHERS_MOODS: FeedId = FeedId(103);
 
 fn hash(n: u8) -> ChangeHash {
     ChangeHash([n; 32])
@@ -49,7 +50,7 @@ struct Tables(Known);
 impl Tables {
     fn new() -> Self {
         let feed = |account| FeedState { account, head: 0, digest: Digest::default() };
-        let feeds = [(MOODS, feed(ACCOUNT)), (MEALS, feed(ACCOUNT))].into();
+        let feeds = [(MOODS, feed(ACCOUNT)), (MEALS, feed(ACCOUNT)), (OTHERS_MOODS, feed(OTHER_ACCOUNT))].into();
         Self(Known { feeds, ..Known::default() })
     }
 
@@ -79,7 +80,10 @@ impl Tables {
             let held = tables.usage.entry(*account).or_default();
             *held = held.plus(*adds);
         }
-        tables.actors.extend(plan.actors.iter().map(|(actor, tip)| (*actor, tip.device)));
+        let account =
+            |device| [PHONE, TABLET, STRANGER].into_iter().find(|one| one.device == device).map(|one| one.account);
+        let bound = |tip: &ActorTip| Binding { device: tip.device, account: account(tip.device) };
+        tables.actors.extend(plan.actors.iter().map(|(actor, tip)| (*actor, bound(tip))));
     }
 
     fn push(&mut self, fates: &mut Fates, candidates: &[Candidate<'_>]) -> Vec<Verdict> {
@@ -159,6 +163,47 @@ fn an_account_has_a_bounded_number_of_records_and_those_can_be_edited() {
     assert_eq!(tables.0.usage[&ACCOUNT], Usage { documents: limits::ACCOUNT_DOCUMENTS, bytes: 20 });
 }
 
+/// The devices that actors belong to.
+fn bound(tables: &Tables) -> Vec<(ActorId, Uuid)> {
+    tables.0.actors.iter().map(|(actor, bound)| (*actor, bound.device)).collect()
+}
+
+/// A person exports an account and imports it into another one: the changes are those that the old account's phone wrote.
+#[test]
+fn an_account_may_bring_along_what_another_ones_devices_wrote_and_the_actors_stay_theirs() {
+    let mut tables = Tables::new();
+    let brought = |n, writer, deps: &[u8]| {
+        let mut offer = offer(OTHERS_MOODS, 1, n, writer, deps, 10);
+        offer.place.as_mut().unwrap().owner = OTHER_ACCOUNT;
+        offer
+    };
+    assert_eq!(push(&mut tables, PHONE, &[mood(1, (1, 1), &[])]), ["accepted"]);
+    let record = [brought(1, (1, 1), &[]), brought(2, (1, 2), &[1])];
+    assert_eq!(push(&mut tables, STRANGER, &record), ["accepted", "accepted"]);
+    assert_eq!(push(&mut tables, STRANGER, &record), ["duplicate", "duplicate"]);
+    assert_eq!(bound(&tables), [(actor(1), PHONE.device)]);
+    assert_eq!(push(&mut tables, PHONE, &[mood(3, (1, 2), &[1])]), ["accepted"], "the phone goes on");
+}
+
+/// Who may write into somebody's feed writes under their own name.
+#[test]
+fn a_grantee_writes_under_no_actor_of_the_owner_or_of_anybody_else() {
+    let mut tables = Tables::new();
+    let write = Permit {
+        collection: Collection::Moods,
+        scope: String::new(),
+        access: policy::Access::Write,
+        from_ms: None,
+        until_ms: None,
+    };
+    tables.0.grants.permits.insert((ACCOUNT, OTHER_ACCOUNT), vec![(DocId([9; 16]), write)]);
+    let nobody_known = Binding { device: Uuid::from_u128(99), account: None };
+    tables.0.actors.insert(actor(7), nobody_known);
+    assert_eq!(push(&mut tables, PHONE, &[mood(1, (1, 1), &[])]), ["accepted"]);
+    let offers = [mood(2, (1, 2), &[1]), mood(3, (7, 1), &[1]), mood(4, (3, 1), &[1])];
+    assert_eq!(push(&mut tables, STRANGER, &offers), ["foreign_actor", "foreign_actor", "accepted"]);
+}
+
 #[test]
 fn who_may_write_where() {
     let mut tables = Tables::new();
@@ -170,7 +215,7 @@ fn who_may_write_where() {
     assert_eq!(push(&mut tables, TABLET, &[offer(MEALS, 1, 3, (2, 1), &[], 10)]), ["foreign_document"]);
     assert_eq!(push(&mut tables, TABLET, &[mood(3, (2, 1), &[])]), ["document_exists"]);
     assert_eq!(push(&mut tables, PHONE, &[mood(4, (0, 1), &[1])]), ["accepted"], "an actor of every device");
-    assert_eq!(tables.0.actors, [(actor(1), PHONE.device), (actor(2), TABLET.device)].into());
+    assert_eq!(bound(&tables), [(actor(1), PHONE.device), (actor(2), TABLET.device)]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn rows() -> Vec<Row> {
         row(M::PATCH, "/v1/devices/{device}", json!({ "name": "mine" }), "not_found"),
         row(M::POST, "/v1/devices/{device}/revoke", nothing(), "not_found"),
         row(M::POST, "/v1/totp/confirm", json!({ "code": "000000" }), "wrong_code"),
-        row(M::POST, "/v1/totp/off", json!({ "code": "000000" }), "204"),
+        row(M::POST, "/v1/totp/off", json!({ "code": "000000" }), "totp_off"),
         row(M::POST, "/v1/totp", nothing(), "200"),
         row(M::POST, "/v1/invites/look", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/invites/accept", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),

@@ -1,0 +1,97 @@
+//! `fitme export` and `fitme import-account`: everything of the account as one file, and an account made of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use fitme_core::store::Store;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::describe::{count, number};
+use super::out::{FAINT, GOOD, Out, WAITING};
+use super::sync::bytes;
+use super::{Refusal, runtime};
+use crate::archive::{self, Archive, Manifest};
+use crate::clock::now_ms;
+use crate::error::ServerError;
+use crate::{devices, recovery};
+
+/// Exports.
+///
+/// # Errors
+/// [`Refusal`] where the file cannot be made.
+pub fn export(file: &Path, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let (account, unasked) = account(store)?;
+    let exported = archive::export(store, &account, file, now_ms())?;
+    let records = records(exported.manifest.collections.iter().map(|one| one.records).sum());
+    let size = bytes(exported.bytes);
+    writeln!(out, "{} {records} to {} ({size})", out.paint(GOOD, "exported"), file.display())?;
+    if exported.manifest.unsent > 0 {
+        out.say(WAITING, format!("{} not on the server yet: the file has them", waiting(&exported.manifest)))?;
+    }
+    let damaged: usize = exported.manifest.collections.iter().map(|one| one.damaged.len()).sum();
+    if damaged > 0 {
+        out.say(WAITING, format!("damaged on this device, and so not in the file: {}", self::records(damaged)))?;
+    }
+    if store.unsent_for_others()? > 0 {
+        let line = "what you wrote for others is theirs and not in it";
+        writeln!(out, "{}", out.paint(WAITING, line))?;
+    }
+    if let Some(reason) = unasked {
+        out.say(WAITING, format!("facts of the account are as this device knows them: {reason}"))?;
+    }
+    let hint = "it is not encrypted: keep it where only you can read it";
+    Ok(writeln!(out, "{}", out.paint(FAINT, hint))?)
+}
+
+fn waiting(manifest: &Manifest) -> String {
+    format!("{} {}", count(manifest.unsent, "change"), if manifest.unsent == 1 { "is" } else { "are" })
+}
+
+/// What is known of the account, and why it is not all that the server knows.
+fn account(store: &mut Store) -> Result<(Value, Option<String>), Refusal> {
+    let Some(identity) = store.identity()? else { return Ok((json!({ "account": null }), None)) };
+    let here = json!({
+        "account": Uuid::from_bytes(identity.account).to_string(),
+        "email": identity.email,
+        "server": identity.server,
+        "device": identity.device_name,
+    });
+    let asked = runtime()?.block_on(async { Ok((recovery::account(store).await?, devices::list(store).await?)) });
+    match asked {
+        Ok((account, devices)) => Ok((json!({ "here": here, "on_the_server": account, "devices": devices }), None)),
+        // What follows from them comes before anything is exported.
+        Err(error @ (ServerError::Revoked | ServerError::Lost)) => Err(error.into()),
+        Err(error) => Ok((json!({ "here": here }), Some(error.to_string()))),
+    }
+}
+
+/// Imports.
+///
+/// # Errors
+/// [`Refusal`] where the file is no archive, is damaged, or would be mixed with other records.
+pub fn import(file: &Path, merge: bool, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let mut archive = Archive::open(file)?;
+    let done = archive.import(store, merge, now_ms(), &mut rand::rng())?;
+    let new = match done.new.documents {
+        0 => "nothing of it was new here".to_owned(),
+        new => format!("{} of them new here", number(new as f64, 0)),
+    };
+    writeln!(out, "{} {}, {new}", out.paint(GOOD, "imported"), records(done.records))?;
+    if done.consents > 0 {
+        let line = "what was shared is not shared again: `fitme accept` does that";
+        writeln!(out, "{}", out.paint(FAINT, line))?;
+    }
+    if done.new.changes > 0 {
+        let next = match store.identity()? {
+            Some(_) => "they go to the server with the next `fitme sync`",
+            None => "they become part of the account that you sign up or log in with",
+        };
+        writeln!(out, "{}", out.paint(FAINT, next))?;
+    }
+    Ok(())
+}
+
+fn records(records: usize) -> String {
+    count(records as u64, "record")
+}

@@ -1,0 +1,28 @@
+//! A record as JSON, after docs/schema/records.schema.json: what lists print and what archives hold.
+
+use fitme_core::record::Conflict;
+use fitme_core::store::Shown;
+use serde_json::{Value, json};
+
+/// One record.
+#[must_use]
+pub fn record(shown: &Shown) -> Value {
+    json!({
+        "id": shown.doc_id.to_string(),
+        "collection": shown.collection.name(),
+        "at": shown.at,
+        "trashed": shown.trashed,
+        "sync": shown.sync,
+        "record": shown.record,
+        "flags": shown.flags,
+        "conflicts": shown.conflicts.iter().map(conflict).collect::<Vec<_>>(),
+    })
+}
+
+fn conflict(conflict: &Conflict) -> Value {
+    let values = conflict
+        .values
+        .iter()
+        .map(|value| json!({ "value": value.value, "actor": value.actor.to_string(), "time_ms": value.time_ms }));
+    json!({ "field": conflict.field, "values": values.collect::<Vec<_>>() })
+}

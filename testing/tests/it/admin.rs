@@ -1,0 +1,103 @@
+//! Whoever runs a server makes accounts for people, closes sign-up, and helps who has lost a password, from the command line
+//! and beside the running server.
+
+use fitme_testing::{Device, Outcome, Postgres, ServerProcess};
+
+const ANN: &str = "ann@example.org";
+
+/// What a command printed that was carried out.
+fn done(outcome: Outcome) -> String {
+    assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 80), "{}", outcome.stdout);
+    outcome.stdout
+}
+
+/// The last line of what a refused command said.
+fn refused(outcome: Outcome) -> String {
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{}", outcome.stderr);
+    outcome.stderr.lines().last().unwrap().to_owned()
+}
+
+/// The token that was printed to be handed on.
+fn token(printed: &str) -> &str {
+    printed.split_once("--token ").unwrap().1.split_whitespace().next().unwrap()
+}
+
+/// On the private database of a server that runs.
+#[test]
+fn a_made_account_gets_its_password_from_its_person() {
+    let server = ServerProcess::start();
+    let printed = done(server.run(&["admin", "create", "Ann@Example.org", "--role", "trainer"]));
+    assert!(printed.contains("made ann@example.org (trainer)"), "{printed}");
+    let phone = Device::new("phone").with_password("Ann chose this").with_new_password("Ann chose this");
+    let early = phone.run(&["login", "--server", server.url(), "--email", ANN, "--device", "phone"]);
+    assert!(early.stderr.contains("E-mail address or password is wrong"), "{}", early.stderr);
+    phone.done(&["password", "--server", server.url(), "--token", token(&printed)]);
+    phone.log_in(server.url(), ANN);
+    let again = phone.run(&["password", "--server", server.url(), "--token", token(&printed)]);
+    assert_eq!(again.code, 1, "a token is good once");
+
+    let taken = refused(server.run(&["admin", "create", ANN]));
+    assert!(taken.contains("ann@example.org has an account already"), "{taken}");
+    let nonsense = refused(server.run(&["admin", "create", "ann"]));
+    assert!(nonsense.contains("ann is no e-mail address"), "{nonsense}");
+    let list = done(server.run(&["admin", "list"]));
+    assert!(
+        list.lines().any(|line| line.starts_with(ANN) && line.contains("trainer") && line.ends_with(" 1")),
+        "{list}"
+    );
+}
+
+#[test]
+fn a_closed_server_takes_no_sign_ups_on_any_node_until_it_is_opened() {
+    let database = Postgres::shared().database();
+    let (one, other) = (ServerProcess::on(&database.url), ServerProcess::on(&database.url));
+    done(one.run(&["admin", "close-signup"]));
+    let phone = Device::new("phone");
+    for server in [&one, &other] {
+        let refused = phone.run(&["signup", "--server", server.url(), "--email", ANN]);
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains("This server takes no sign-ups"), "{}", refused.stderr);
+    }
+    done(one.run(&["admin", "create", "tom@example.org"]));
+    done(other.run(&["admin", "open-signup"]));
+    phone.sign_up(one.url(), ANN);
+}
+
+/// The devices that are signed in stay so until the new password is chosen.
+#[test]
+fn a_lost_password_is_replaced_by_its_person_and_every_device_signed_out() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let phone = Device::new("phone").with_new_password("another horse");
+    phone.sign_up(server.url(), ANN);
+    let first = done(server.run(&["admin", "reset-password", ANN]));
+    let printed = done(server.run(&["admin", "reset-password", ANN]));
+    assert_ne!(token(&first), token(&printed));
+    phone.done(&["sync"]);
+    let old = phone.run(&["password", "--token", token(&first)]);
+    assert_eq!(old.code, 1, "the next token ends the one before");
+    phone.done(&["password", "--token", token(&printed)]);
+    assert!(phone.run(&["sync"]).stderr.contains("use `fitme login` again"));
+    let unknown = refused(server.run(&["admin", "reset-password", "nobody@example.org"]));
+    assert!(unknown.contains("nobody@example.org has no account"), "{unknown}");
+}
+
+#[test]
+fn accounts_are_listed_in_pages_and_nothing_of_their_records() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let phone = Device::new("phone");
+    phone.sign_up(server.url(), ANN);
+    phone.done(&["log", "profile", "--name", "zebra-crossing-4711"]);
+    phone.sync();
+    let long = format!("{}@example.org", "b".repeat(40));
+    for email in ["carl@example.org", long.as_str()] {
+        done(server.run(&["admin", "create", email]));
+    }
+    let page = server.run(&["admin", "list", "--limit", "2"]);
+    let (first, rest) = page.stdout.split_once("more: sync-server admin list --after ").unwrap();
+    assert!(first.contains(ANN) && first.contains('…') && !first.contains("carl@"), "{first}");
+    assert!(first.contains("? the address is not confirmed"), "{first}");
+    let next = done(server.run(&["admin", "list", "--after", rest.trim()]));
+    assert!(next.contains("carl@example.org") && !next.contains(ANN) && !next.contains("more:"), "{next}");
+    assert!(!page.stdout.contains("zebra-crossing-4711"));
+}
