@@ -5,6 +5,7 @@
 //! - [`tokens`], [`device_key`]: how the device proves itself from then on.
 //! - [`devices`]: the account's devices, and the end of this one's sign-in.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
+//! - [`trust`]: whom the device believes to be a server.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
 //! - [`fit`], [`import`]: activity files of watches and bike computers.
@@ -25,3 +26,4 @@ pub mod recovery;
 pub mod sync;
 pub mod tokens;
 pub mod transport;
+pub mod trust;

@@ -1,6 +1,7 @@
 //! Configuration: every flag and environment variable of the program, with its sentence in `--help`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,6 +15,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DATA: &str = ".fitme";
 /// Who sends letters when nothing else is said.
 pub const DEFAULT_SENDER: &str = "FitME <fitme@localhost>";
+
+/// Requests a second from one address, in the long run.
+pub const DEFAULT_ADDRESS_PACE: NonZeroU32 = NonZeroU32::new(40).unwrap();
 
 /// The sync server of FitME: takes what devices send, orders, stores and merges it, and hands it to the other devices.
 #[derive(Debug, Parser)]
@@ -46,12 +50,36 @@ pub struct ServeArgs {
     /// Without it the first start makes one in the data folder.
     #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
     pub master_key: Option<PathBuf>,
+    /// What is let in.
+    #[command(flatten)]
+    pub edge: EdgeArgs,
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What the server lets in, and how.
+#[derive(Debug, Args)]
+pub struct EdgeArgs {
+    /// Certificate chain (PEM) with which the server speaks TLS itself. Without it a proxy in front speaks TLS.
+    #[arg(long, env = "FITME_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate. Both files are read again when they change.
+    #[arg(long, env = "FITME_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Web pages of other origins that may use this server, as https://app.example.org,https://… No others may.
+    #[arg(long, env = "FITME_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// How many proxies stand in front of the server, each of which adds the address that it was asked from to
+    /// X-Forwarded-For. What more such a header holds is not believed.
+    #[arg(long, env = "FITME_TRUSTED_PROXY_HOPS", value_name = "NUMBER", default_value_t = 0)]
+    pub trusted_proxy_hops: usize,
+    /// Requests a second from one address in the long run; a login counts as 20. Raise it where many people share one.
+    #[arg(long, env = "FITME_ADDRESS_PACE", value_name = "NUMBER", default_value_t = DEFAULT_ADDRESS_PACE)]
+    pub address_pace: NonZeroU32,
 }
 
 /// How the server sends mail.
@@ -154,6 +182,7 @@ impl DatabaseUrl {
         }
         PgConnectOptions::from_str(&self.0).map_err(|_| BadDatabaseUrl)
     }
+
 }
 
 /// Takes any text: clap would print a refused value, and this one may hold a password.

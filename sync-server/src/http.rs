@@ -7,14 +7,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, Response};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{HeaderMap, HeaderName, Response, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{any, post};
 use opentelemetry::propagation::Extractor;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
+use tower::util::option_layer;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -23,6 +24,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::auth::{authenticate, signing_keys};
+use crate::edge::{headers, origins, pace, peer, turns};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
 use crate::{accounts, health, invites, once, ws};
@@ -50,14 +52,15 @@ fn routes() -> Router<AppState> {
 }
 
 /// Puts the layers around routes, outermost first. The order is fixed by a test:
-/// an answer of any layer carries the request id and is traced; a panic in any later layer becomes a typed error; waiting
-/// counts against the timeout; a server with too much to do spends no database query on finding out who asks; and the log
-/// knows who asked.
+/// an answer of any layer carries the request id and the defences of a browser and is traced; a panic in any later layer
+/// becomes a typed error; what a foreign page sends, and who asks too much, takes nobody's place; waiting counts against the
+/// timeout; a server with too much to do spends no database query on finding out who asks; and the log knows who asked.
 pub fn stack(routes: Router<AppState>, state: AppState) -> Router {
     let layers = ServiceBuilder::new()
         .map_request(drop_odd_request_id)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(map_response_with_state(state.clone(), headers::defend))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(request_span)
@@ -68,18 +71,36 @@ pub fn stack(routes: Router<AppState>, state: AppState) -> Router {
                 .on_failure(()),
         )
         .layer(CatchPanicLayer::custom(answer_to_panic))
+        .layer(option_layer(state.edge.origins.cors()))
+        .layer(from_fn_with_state(state.clone(), origins::refuse_foreign))
+        .layer(from_fn_with_state(state.clone(), peer::find_peer))
+        .layer(from_fn_with_state(state.clone(), pace::pace_address))
+        .layer(from_fn(refuse_long_body))
         .layer(HandleErrorLayer::new(answer_to_layer))
         .timeout(state.limits.timeout)
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::new(state.limits.requests))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(from_fn_with_state(state.clone(), turns::wait_for_turn))
         .layer(from_fn_with_state(state.clone(), authenticate))
+        .layer(from_fn_with_state(state.clone(), pace::pace_account))
         .layer(from_fn(log));
     routes
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(layers)
         .with_state(state)
+}
+
+/// A body that says it is longer than any route takes is refused before anything of it is read, whoever sends it.
+async fn refuse_long_body(request: Request, next: Next) -> Response<Body> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > once::REQUEST_BYTES as u64) {
+        let refusal = Refusal::from(ApiError::PayloadTooLarge);
+        refusal.log();
+        return refusal.into_response();
+    }
+    next.run(request).await
 }
 
 /// A request id that a proxy gave is kept, so that both logs can be read together; anything long or strange is not.

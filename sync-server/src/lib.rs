@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod devices;
+pub mod edge;
 pub mod engine;
 pub mod error;
 pub mod fanout;

@@ -1,9 +1,7 @@
 //! The life of the server: listen, have a database, answer, and stop everything in order.
 
 use std::io::Write;
-use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -12,17 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
+use crate::config::{BadDatabaseUrl, DatabaseArgs, EdgeArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
+use crate::edge::Edge;
+use crate::edge::connections::{self, Bounds};
+use crate::edge::lobby::{Lobby, Room};
+use crate::edge::origins::BadOrigin;
+use crate::edge::tls::{self, Tls, TlsError};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
-use crate::slow_reader::{Patience, PatientListener, Peer};
 use crate::state::AppState;
-
-/// How long running requests may take to finish once the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the server does not run; each is a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +52,12 @@ pub enum ServeError {
     /// Its address is none.
     #[error(transparent)]
     BadDatabaseUrl(#[from] BadDatabaseUrl),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An allowed origin is none.
+    #[error(transparent)]
+    BadOrigin(#[from] BadOrigin),
     /// The operating system ended the server.
     #[error("the server stopped: {0}")]
     Io(#[from] std::io::Error),
@@ -78,10 +83,31 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
+    let door = Door::open(&args.edge, &shutdown)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, mailer, shutdown).await;
+    let served = answer(listener, &database.pool, master, mailer, door, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
+}
+
+/// How connections and requests are let in.
+struct Door {
+    edge: Edge,
+    bounds: Bounds,
+    tls: Option<Tls>,
+}
+
+impl Door {
+    fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
+        let files = args.tls_cert.clone().zip(args.tls_key.clone());
+        let files = files.map(|(certificate, key)| tls::Files { certificate, key });
+        let tls = files.map(|files| Tls::open(files, shutdown.clone())).transpose()?;
+        let mut room = Room::default();
+        if args.trusted_proxy_hops > 0 {
+            room.of_one_address = room.places;
+        }
+        Ok(Self { edge: Edge::of(args)?, bounds: Bounds { lobby: Lobby::of(room), ..Bounds::default() }, tls })
+    }
 }
 
 /// Brings the tables up to date.
@@ -98,38 +124,23 @@ async fn answer(
     pool: &PgPool,
     master: MasterKey,
     mailer: Mailer,
+    door: Door,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
-    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
-    announce(&format!("listening on http://{}", listener.local_addr()?))?;
-    Ok(listen(listener, state).await?)
-}
-
-/// Answers on this address until the state's `shutdown`.
-///
-/// # Errors
-/// When the operating system ends it.
-pub async fn listen(listener: TcpListener, state: AppState) -> std::io::Result<()> {
-    let shutdown = state.shutdown.clone();
-    // Small messages must not wait for an acknowledgement of the one before.
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let listener = PatientListener::new(listener, Patience::default());
-    let service = router(state).into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    tokio::select! {
-        ended = server.into_future() => ended?,
-        () = drained(shutdown) => tracing::warn!("connections were cut that did not end in time"),
-    }
+    let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown.clone()).await?;
+    state.edge = door.edge;
+    let scheme = if door.tls.is_some() { "https" } else { "http" };
+    announce(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
+    connections::serve(listener, router(state), door.bounds, door.tls, shutdown).await;
     Ok(())
 }
 
-async fn drained(shutdown: CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
+/// Answers on this address until the state's `shutdown`.
+pub async fn listen(listener: TcpListener, state: AppState) {
+    let shutdown = state.shutdown.clone();
+    connections::serve(listener, router(state), Bounds::default(), None, shutdown).await;
 }
 
 /// The address is the last line on standard output: people and scripts read it there.

@@ -11,6 +11,7 @@ use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
 use crate::devices::{Allowance, Devices};
+use crate::edge::Edge;
 use crate::engine::Engine;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
@@ -42,6 +43,8 @@ pub struct AppState {
     pub passwords: Passwords,
     /// The devices that are connected to this node.
     pub devices: Devices,
+    /// What every request meets first.
+    pub edge: Edge,
     /// Cancelled when the server ends: long-lived connections say goodbye then.
     pub shutdown: CancellationToken,
     /// Bounds of every request.
@@ -89,6 +92,7 @@ impl AppState {
             mailer,
             passwords: Passwords::default(),
             devices: Devices::default(),
+            edge: Edge::default(),
             limits: Limits::default(),
             pool,
             clock,

@@ -4,6 +4,7 @@
 //! be used inside and outside of async code.
 
 mod binaries;
+mod certificate;
 mod device;
 pub mod entries;
 mod letters;
@@ -12,6 +13,7 @@ pub mod realistic;
 mod server_here;
 mod server_process;
 
+pub use certificate::Certificate;
 pub use device::{Device, Outcome};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};

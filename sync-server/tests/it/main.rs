@@ -6,6 +6,7 @@ mod access_tokens;
 mod accounts;
 mod client;
 mod devices;
+mod edges;
 mod feeds;
 mod grants;
 mod hostile_device;

@@ -14,5 +14,6 @@ mod running;
 mod samples;
 mod signed_in;
 mod stage;
+mod tls;
 mod together;
 mod two_nodes;
