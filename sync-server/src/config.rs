@@ -1,6 +1,7 @@
 //! Configuration: every flag and environment variable of the program, with its sentence in `--help`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -36,6 +37,12 @@ pub struct Cli {
 pub enum Command {
     /// Runs the server until it is interrupted; the last line on standard output is its address.
     Serve(ServeArgs),
+    /// Tests what `serve` would need with the same settings, and says what to do; exit code 1 where it could not serve well.
+    Check(ServeArgs),
+    /// Writes everything in the database into a file, while servers run. The master key is not in it.
+    Backup(FileArgs),
+    /// Reads such a file into an empty database.
+    Restore(FileArgs),
     /// Brings the tables of the database up to this version of the server, then ends.
     Migrate(DatabaseArgs),
 }
@@ -61,6 +68,17 @@ pub struct ServeArgs {
     pub database: DatabaseArgs,
 }
 
+/// A backup and its database.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The backup's file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
 /// What the server lets in, and how.
 #[derive(Debug, Args)]
 pub struct EdgeArgs {
@@ -80,6 +98,9 @@ pub struct EdgeArgs {
     /// Requests a second from one address in the long run; a login counts as 20. Raise it where many people share one.
     #[arg(long, env = "FITME_ADDRESS_PACE", value_name = "NUMBER", default_value_t = DEFAULT_ADDRESS_PACE)]
     pub address_pace: NonZeroU32,
+    /// Where Prometheus finds /metrics: a loopback address and a port, such as 127.0.0.1:9100. Without it nowhere.
+    #[arg(long, env = "FITME_METRICS_ADDR", value_name = "ADDRESS:PORT")]
+    pub metrics_addr: Option<SocketAddr>,
 }
 
 /// How the server sends mail.
@@ -183,6 +204,23 @@ impl DatabaseUrl {
         PgConnectOptions::from_str(&self.0).map_err(|_| BadDatabaseUrl)
     }
 
+    /// For PostgreSQL's own programs: the address without its password, which goes into their environment, because other
+    /// users can read a command line.
+    ///
+    /// # Errors
+    /// When it is no address of a PostgreSQL database.
+    pub fn for_programs(&self) -> Result<(String, Option<String>), BadDatabaseUrl> {
+        self.connect_options()?;
+        let mut url = url::Url::parse(&self.0).map_err(|_| BadDatabaseUrl)?;
+        let password = url.password().map(|password| percent_decoded(password).ok_or(BadDatabaseUrl)).transpose()?;
+        url.set_password(None).map_err(|()| BadDatabaseUrl)?;
+        Ok((url.into(), password))
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let pair = format!("p={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
 }
 
 /// Takes any text: clap would print a refused value, and this one may hold a password.

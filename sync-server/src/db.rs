@@ -90,6 +90,20 @@ pub async fn check_migrated(pool: &PgPool) -> Result<(), DatabaseError> {
     }
 }
 
+/// The last migration of this version.
+#[must_use]
+pub fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The last migration that the tables have; 0 where there are none.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_migration(connection: &mut PgConnection) -> Result<i64, DatabaseError> {
+    Ok(applied_versions(connection).await?.into_iter().max().unwrap_or_default())
+}
+
 async fn refuse_newer(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let applied = applied_versions(connection).await?;
     match applied.into_iter().find(|version| !MIGRATIONS.version_exists(*version)) {

@@ -27,7 +27,7 @@ use crate::auth::{authenticate, signing_keys};
 use crate::edge::{headers, origins, pace, peer, turns};
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
-use crate::{accounts, health, invites, once, ws};
+use crate::{accounts, health, invites, metrics, once, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
@@ -61,6 +61,7 @@ pub fn stack(routes: Router<AppState>, state: AppState) -> Router {
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(map_response_with_state(state.clone(), headers::defend))
+        .layer(map_response_with_state(state.clone(), metrics::count_refusal))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(request_span)

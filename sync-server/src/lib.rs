@@ -8,7 +8,9 @@
 pub mod account_feeds;
 pub mod accounts;
 pub mod auth;
+pub mod backup;
 pub mod bytes;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -29,6 +31,7 @@ pub mod live_sign_ins;
 pub mod mail;
 pub mod master_key;
 pub mod merge;
+pub mod metrics;
 pub mod once;
 pub mod passwords;
 pub mod private_postgres;

@@ -26,6 +26,7 @@ use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use binaries::Binaries;
+pub use binaries::find_program;
 use data_lock::DataLock;
 pub use error::PrivatePostgresError;
 use pid_file::PidFile;
@@ -115,28 +116,43 @@ impl PrivatePostgres {
         Ok(Self { place, owner, socket_dir, pid: pid_of(&child), child: Some(child), _lock: lock })
     }
 
+    /// Whether there is a cluster under `data`.
+    #[must_use]
+    pub fn exists(data: &Path) -> bool {
+        cluster_version(&Place::under(data).cluster).is_some()
+    }
+
+    /// How to connect to the one that another process runs under `data`, if one does.
+    #[must_use]
+    pub fn options_of_running(data: &Path) -> Option<PgConnectOptions> {
+        let cluster = Place::under(data).cluster;
+        let file = PidFile::read(&cluster).filter(|file| file.ready && pid_file::serves(file.pid, &cluster))?;
+        let owner = Owner::of(&cluster).ok()?;
+        file.socket_dir.filter(|folder| socket_dir::is_private(folder, owner)).map(|folder| options_at(&folder))
+    }
+
     /// How to connect to the server's database.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(SOCKET_PORT)
-            .username(DATABASE)
-            .database(DATABASE)
-            .ssl_mode(PgSslMode::Disable)
+        options_at(&self.socket_dir)
     }
 
     /// The same as an address, for other programs. It holds no secret: the socket's folder is what is closed.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(DATABASE)
+        Self::url_at(&self.socket_dir)
+    }
+
+    /// The address of the server's database behind this socket.
+    #[must_use]
+    pub fn url_at(socket_dir: &Path) -> String {
+        url_of(socket_dir, DATABASE)
     }
 
     /// The address of another database of the same cluster.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
-        let socket_dir = self.socket_dir.display();
-        format!("postgres://{DATABASE}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
+        url_of(&self.socket_dir, database)
     }
 
     /// The process id of PostgreSQL's first process.
@@ -233,6 +249,20 @@ impl PrivatePostgres {
         }
         Ok(())
     }
+}
+
+fn options_at(socket_dir: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(SOCKET_PORT)
+        .username(DATABASE)
+        .database(DATABASE)
+        .ssl_mode(PgSslMode::Disable)
+}
+
+fn url_of(socket_dir: &Path, database: &str) -> String {
+    let socket_dir = socket_dir.display();
+    format!("postgres://{DATABASE}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
 }
 
 impl Drop for PrivatePostgres {

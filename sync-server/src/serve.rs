@@ -20,6 +20,7 @@ use crate::edge::tls::{self, Tls, TlsError};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
+use crate::metrics::{self, MetricsError};
 use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
 use crate::state::AppState;
 
@@ -55,6 +56,9 @@ pub enum ServeError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// No metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// An allowed origin is none.
     #[error(transparent)]
     BadOrigin(#[from] BadOrigin),
@@ -83,7 +87,7 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
-    let door = Door::open(&args.edge, &shutdown)?;
+    let door = Door::open(&args.edge, &shutdown).await?;
     let database = Database::open(&args.database).await?;
     let served = answer(listener, &database.pool, master, mailer, door, shutdown).await;
     let closed = database.close().await;
@@ -95,10 +99,11 @@ struct Door {
     edge: Edge,
     bounds: Bounds,
     tls: Option<Tls>,
+    metrics: Option<TcpListener>,
 }
 
 impl Door {
-    fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
+    async fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
         let files = args.tls_cert.clone().zip(args.tls_key.clone());
         let files = files.map(|(certificate, key)| tls::Files { certificate, key });
         let tls = files.map(|files| Tls::open(files, shutdown.clone())).transpose()?;
@@ -106,7 +111,11 @@ impl Door {
         if args.trusted_proxy_hops > 0 {
             room.of_one_address = room.places;
         }
-        Ok(Self { edge: Edge::of(args)?, bounds: Bounds { lobby: Lobby::of(room), ..Bounds::default() }, tls })
+        let metrics = match args.metrics_addr {
+            Some(address) => Some(metrics::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { edge: Edge::of(args)?, bounds: Bounds { lobby: Lobby::of(room), ..Bounds::default() }, tls, metrics })
     }
 }
 
@@ -131,6 +140,9 @@ async fn answer(
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
     let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown.clone()).await?;
     state.edge = door.edge;
+    if let Some(listener) = door.metrics {
+        metrics::serve(listener, state.engine.clone(), shutdown.clone());
+    }
     let scheme = if door.tls.is_some() { "https" } else { "http" };
     announce(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
     connections::serve(listener, router(state), door.bounds, door.tls, shutdown).await;

@@ -22,6 +22,23 @@ impl Certificate {
         certificate
     }
 
+    /// One whose time is over.
+    ///
+    /// # Panics
+    /// When it cannot be made or written.
+    #[must_use]
+    pub fn ended() -> Self {
+        let certificate = Self { folder: tempfile::tempdir().expect("a temporary folder can be made") };
+        let key = rcgen::KeyPair::generate().expect("a key can be made");
+        let mut of = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name for a certificate");
+        of.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        of.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let made = of.self_signed(&key).expect("a certificate can be made");
+        std::fs::write(certificate.file(), made.pem()).expect("the folder is ours");
+        std::fs::write(certificate.key(), key.serialize_pem()).expect("the folder is ours");
+        certificate
+    }
+
     /// Writes another pair into the same files.
     ///
     /// # Panics

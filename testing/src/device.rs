@@ -1,11 +1,12 @@
 //! A device as a person has it: a home folder and the command line client.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
 use crate::binaries::built;
+use crate::logs;
 
 /// Password of every test account that does not choose its own.
 const PASSWORD: &str = "correct horse battery";
@@ -28,6 +29,16 @@ pub struct Outcome {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+}
+
+impl Outcome {
+    pub(crate) fn of(output: &Output) -> Self {
+        Self {
+            code: exit_code(output.status),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Device {
@@ -89,11 +100,7 @@ impl Device {
     /// When the client is not built.
     pub fn run(&self, args: &[&str]) -> Outcome {
         let output = self.command(args).stdin(Stdio::null()).output().expect("the client's program can be run");
-        Outcome {
-            code: exit_code(output.status),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Outcome::of(&output)
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -129,6 +136,9 @@ impl Device {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(built("fitme"));
         command.arg("--home").arg(self.home()).args(args).env("FITME_PASSWORD", &self.password);
+        if let Some(kept) = logs::file("device") {
+            command.env("FITME_LOG", logs::LEVEL).env("FITME_LOG_FILE", kept);
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(password) = &self.new_password {
             command.env("FITME_NEW_PASSWORD", password);

@@ -4,6 +4,7 @@
 
 mod access_tokens;
 mod accounts;
+mod check;
 mod client;
 mod devices;
 mod edges;
@@ -16,6 +17,7 @@ mod invariants;
 mod invites;
 mod lockout;
 mod merge_worker;
+mod metrics;
 mod phones;
 mod postgres_away;
 mod private_postgres;

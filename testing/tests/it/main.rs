@@ -1,6 +1,7 @@
 //! The whole road with nothing replaced: real servers, a real PostgreSQL, real sockets, devices as processes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backup;
 mod consent;
 mod devices;
 mod errors_doc;
