@@ -1,9 +1,8 @@
 //! Sign-up and login: each registers the asking device, signs it in, and hands it its tokens and the account's feeds.
 
+use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use fitme_core::policy::Role;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -11,9 +10,10 @@ use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
 use crate::auth::Device;
-use crate::db::installation;
+use crate::db::{installation, wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::slow_reader::Peer;
 use crate::state::AppState;
 
@@ -40,10 +40,10 @@ use tokens::Tokens;
 const ONE_ACCOUNT_AN_EMAIL: &str = "accounts_email";
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/signup", post(sign_up))
-        .route("/v1/login", post(log_in))
+pub fn routes() -> Routes {
+    Routes::new()
+        .open(Method::POST, "/v1/signup", sign_up)
+        .open(Method::POST, "/v1/login", log_in)
         .merge(tokens::routes())
         .merge(devices::routes())
         .merge(address::routes())
@@ -69,8 +69,9 @@ async fn sign_up(
     let Credentials { email, password, device_name, role, public_key, .. } = credentials.checked_for_sign_up()?;
     let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
     let hash = state.passwords.hash(password).await?;
-    let mut tx = state.pool.begin().await?;
-    let account = insert_account(&mut tx, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
+    let account = Uuid::now_v7();
+    let mut tx = wall::of(&state.pool, &[account]).await?;
+    insert_account(&mut tx, account, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     address::send_token(&state, account);
@@ -87,10 +88,7 @@ async fn log_in(
     let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
     let attempt = Attempt::new(&email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
-    let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
-        .fetch_optional(&state.pool)
-        .await?;
-    let (account, hash) = known.map(|row| (row.account, row.password_hash)).unzip();
+    let (account, hash) = known(&state, &email).await?.unzip();
     let fits = match state.passwords.fits(password, hash).await {
         Ok(fits) => fits,
         Err(busy) => {
@@ -99,7 +97,7 @@ async fn log_in(
         }
     };
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     totp::demand(&mut tx, &state, account, code.as_deref()).await?;
     attempt.succeeded(&mut tx).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
@@ -108,8 +106,21 @@ async fn log_in(
     Ok(Json(signed_in))
 }
 
-async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str, role: &str) -> Result<Uuid, Refusal> {
-    let account = Uuid::now_v7();
+/// The account of an address, and what its password is compared with.
+async fn known(state: &AppState, email: &str) -> Result<Option<(Uuid, String)>, sqlx::Error> {
+    let mut tx = wall::of(&state.pool, &[]).await?;
+    let Some(account) = whose::by_email(&mut tx, email).await? else { return Ok(None) };
+    let hash = sqlx::query_scalar!("SELECT password_hash FROM accounts WHERE account = $1", account);
+    Ok(Some((account, hash.fetch_one(&mut *tx).await?)))
+}
+
+async fn insert_account(
+    db: &mut PgConnection,
+    account: Uuid,
+    email: &str,
+    password_hash: &str,
+    role: &str,
+) -> Result<(), Refusal> {
     sqlx::query!(
         "INSERT INTO accounts (account, email, password_hash, role) VALUES ($1, $2, $3, $4)",
         account,
@@ -123,7 +134,7 @@ async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str,
         Some(ONE_ACCOUNT_AN_EMAIL) => ApiError::EmailTaken.into(),
         _ => Refusal::from(error),
     })?;
-    Ok(account)
+    Ok(())
 }
 
 /// The device that asks.

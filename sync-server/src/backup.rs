@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-use crate::config::{BadDatabaseUrl, DatabaseArgs, FileArgs};
+use crate::config::{BadDatabaseUrl, FileArgs, MigrateArgs};
 use crate::db;
-use crate::private_postgres::{PrivatePostgres, PrivatePostgresError, find_program};
+use crate::private_postgres::{OWNER, PrivatePostgres, PrivatePostgresError, SERVER, find_program, options_at, url_at};
 
 /// What the file says it is.
 const FORMAT: &str = "fitme-backup";
@@ -28,6 +28,9 @@ const VERSION: u32 = 1;
 const TITLE_BYTES: u64 = 4 << 10;
 /// Bytes that are read and written at a time.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// In pg_restore's list, the rights that `migrate` gives to whoever logs in as the server.
+const LOGINS_RIGHTS: &str = " ACL public TABLE _sqlx_migrations ";
 
 /// Why there is no backup, or none was restored; each is a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,12 @@ pub enum BackupError {
         /// Its last words.
         said: String,
     },
+    /// Nobody is named who may read everything.
+    #[error(
+        "this needs FITME_OWNER_DATABASE_URL, the database of DATABASE_URL with the login of the one who owns its tables: \
+         the server itself may not read them all"
+    )]
+    NoOwner,
     /// Its address is none.
     #[error(transparent)]
     BadDatabaseUrl(#[from] BadDatabaseUrl),
@@ -101,9 +110,12 @@ struct Title {
     migration: i64,
 }
 
-/// The database, and how PostgreSQL's programs reach it.
+/// The database as the owner of its tables sees it, whom row-level security does not hold, and how PostgreSQL's programs
+/// reach it.
 struct Target {
-    options: PgConnectOptions,
+    owner: PgConnectOptions,
+    /// Who logs in as the server.
+    server: String,
     url: String,
     password: Option<String>,
     /// A private one that was started for this, and stops with it.
@@ -111,24 +123,32 @@ struct Target {
 }
 
 impl Target {
-    async fn of(args: &DatabaseArgs) -> Result<Self, BackupError> {
-        if let Some(url) = &args.database_url {
-            let (address, password) = url.for_programs()?;
-            return Ok(Self { options: url.connect_options()?, url: address, password, _started: None });
+    async fn of(args: &MigrateArgs) -> Result<Self, BackupError> {
+        if let Some(url) = &args.database.database_url {
+            let owner = args.owner_database_url.as_ref().ok_or(BackupError::NoOwner)?;
+            let (address, password) = owner.for_programs()?;
+            let server = url.connect_options()?.get_username().to_owned();
+            return Ok(Self { owner: owner.connect_options()?, server, url: address, password, _started: None });
         }
-        if let Some(options) = PrivatePostgres::options_of_running(&args.data) {
-            let url = PrivatePostgres::url_at(options.get_socket().map_or(Path::new("/"), PathBuf::as_path));
-            return Ok(Self { options, url, password: None, _started: None });
-        }
-        let started = PrivatePostgres::start(&args.data).await?;
-        let (options, url) = (started.connect_options(), started.url());
-        Ok(Self { options, url, password: None, _started: Some(started) })
+        let (socket, started) = match PrivatePostgres::socket_of_running(&args.database.data) {
+            Some(socket) => (socket, None),
+            None => {
+                let started = PrivatePostgres::start(&args.database.data).await?;
+                (started.socket_dir().to_owned(), Some(started))
+            }
+        };
+        Ok(Self {
+            owner: options_at(&socket, OWNER),
+            server: SERVER.to_owned(),
+            url: url_at(&socket, OWNER),
+            password: None,
+            _started: started,
+        })
     }
 
     fn program(&self, name: &'static str) -> Result<Command, BackupError> {
         let mut command = Command::new(find_program(name).ok_or(BackupError::NoProgram(name))?);
-        command.arg("--dbname").arg(&self.url).stderr(Stdio::piped());
-        command.envs(self.password.iter().map(|password| ("PGPASSWORD", password)));
+        command.stderr(Stdio::piped()).envs(self.password.iter().map(|password| ("PGPASSWORD", password)));
         Ok(command)
     }
 }
@@ -138,14 +158,14 @@ impl Target {
 /// # Errors
 /// When the database cannot be read, or the file not be written; then there is none.
 pub async fn write(args: &FileArgs) -> Result<(), BackupError> {
-    let target = Target::of(&args.database).await?;
-    let mut connection = PgConnection::connect_with(&target.options).await?;
+    let target = Target::of(&args.of).await?;
+    let mut connection = PgConnection::connect_with(&target.owner).await?;
     let migration = db::last_migration(&mut connection).await?;
     connection.close().await?;
     let title =
         Title { format: FORMAT.to_owned(), version: VERSION, server: env!("CARGO_PKG_VERSION").to_owned(), migration };
     let mut dump = target.program("pg_dump")?;
-    dump.args(["--format=custom", "--no-owner", "--no-privileges"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    dump.args(["--format=custom", "--no-owner", "--dbname", &target.url]).stdin(Stdio::null()).stdout(Stdio::piped());
     let path = args.file.clone();
     let bytes = tokio::task::spawn_blocking(move || write_file(&path, &title, dump)).await??;
     println!("{} bytes in {}. The master key is not in it: keep that apart.", bytes, args.file.display());
@@ -190,23 +210,38 @@ pub async fn read(args: &FileArgs) -> Result<(), BackupError> {
     if title.version > VERSION || title.migration > db::newest_migration() {
         return Err(BackupError::Newer { path: args.file.clone(), version: title.server });
     }
-    let target = Target::of(&args.database).await?;
-    let mut connection = PgConnection::connect_with(&target.options).await?;
+    let target = Target::of(&args.of).await?;
+    let mut connection = PgConnection::connect_with(&target.owner).await?;
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         .fetch_one(&mut connection)
         .await?;
     if tables > 0 {
         return Err(BackupError::NotEmpty);
     }
+    // The dump gives rights to them.
+    db::roles::create(&mut connection).await?;
     connection.close().await?;
-    let mut restore = target.program("pg_restore")?;
-    restore.args(["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]);
-    restore.stdin(Stdio::piped()).stdout(Stdio::null());
-    tokio::task::spawn_blocking(move || feed(restore, dump, length)).await??;
-    // The first connection of a server's pool notes that this is another database than the one that was backed up.
-    db::connect(target.options.clone()).await?.close().await;
-    println!("Restored. Run `sync-server migrate` if DATABASE_URL names the database, then `sync-server serve`.");
+    let (list, mut restore) = (target.program("pg_restore")?, target.program("pg_restore")?);
+    restore.args(["--single-transaction", "--exit-on-error", "--no-owner", "--dbname", &target.url]);
+    tokio::task::spawn_blocking(move || restore_all(list, restore, dump, length)).await??;
+    // Whoever logs in as the server here gets its rights, and the tables of an older backup are brought up to this version.
+    db::migrate(target.owner.clone(), &target.server).await?;
+    println!("Restored. Start the server with the master key of the one that was backed up.");
     Ok(())
+}
+
+/// All but the rights of whoever logged in as the server there: nobody of that name need be here.
+fn restore_all(mut list: Command, mut restore: Command, mut dump: File, length: u64) -> Result<(), BackupError> {
+    let begin = dump.stream_position().map_err(failed_program)?;
+    list.arg("--list").stdout(Stdio::piped());
+    let contents = fed(list, &mut dump, length)?;
+    let contents = String::from_utf8_lossy(&contents).into_owned();
+    let wanted: Vec<_> = contents.lines().filter(|line| !line.contains(LOGINS_RIGHTS)).collect();
+    let mut file = tempfile::NamedTempFile::new().map_err(failed_program)?;
+    file.write_all(wanted.join("\n").as_bytes()).map_err(failed_program)?;
+    restore.arg("--use-list").arg(file.path()).stdout(Stdio::null());
+    dump.seek(SeekFrom::Start(begin)).map_err(failed_program)?;
+    fed(restore, &mut dump, length).map(drop)
 }
 
 /// The title, and the dump behind it, proved to be what was written.
@@ -233,20 +268,24 @@ fn open_file(path: &Path) -> Result<(Title, File, u64), BackupError> {
     Ok((title, file, length - line.len() as u64))
 }
 
-fn feed(mut restore: Command, dump: File, length: u64) -> Result<(), BackupError> {
-    let mut child = restore.spawn().map_err(|error| said("pg_restore", error.to_string()))?;
+/// Runs `pg_restore` on the dump, and returns what it said.
+fn fed(mut restore: Command, dump: &mut File, length: u64) -> Result<Vec<u8>, BackupError> {
+    let mut child = restore.stdin(Stdio::piped()).spawn().map_err(failed_program)?;
     let mut input = child.stdin.take().expect("it is piped");
-    let copied = copy(dump.take(length), &mut input);
+    // A list is made of the beginning alone: who has read enough hangs up. What went wrong its exit code tells.
+    let _read_enough = copy(dump.take(length), &mut input);
     drop(input);
-    // Where it has hung up, its own words say why.
-    ended("pg_restore", child)?;
-    copied.map_err(|error| said("pg_restore", error.to_string()))
+    ended("pg_restore", child)
 }
 
-fn ended(program: &'static str, child: Child) -> Result<(), BackupError> {
+fn failed_program(error: io::Error) -> BackupError {
+    said("pg_restore", error.to_string())
+}
+
+fn ended(program: &'static str, child: Child) -> Result<Vec<u8>, BackupError> {
     let output = child.wait_with_output().map_err(|error| said(program, error.to_string()))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     // Its first words tell the reason; what follows may quote a row.
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -294,6 +333,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::config::DatabaseArgs;
 
     const DUMP: &str = "what pg_dump would write";
 
@@ -348,7 +388,8 @@ mod tests {
     async fn a_backup_of_a_newer_server_is_refused_before_a_database_is_looked_for() {
         let folder = tempfile::tempdir().unwrap();
         let database = DatabaseArgs { data: folder.path().join("data"), database_url: None };
-        let args = FileArgs { file: written(&folder, db::newest_migration() + 1), database };
+        let of = MigrateArgs { database, owner_database_url: None };
+        let args = FileArgs { file: written(&folder, db::newest_migration() + 1), of };
         let refused = read(&args).await.unwrap_err();
         assert!(refused.to_string().contains("newer server (9.9.9)"), "{refused}");
         assert!(!folder.path().join("data").exists());

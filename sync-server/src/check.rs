@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use nix::sys::statvfs::statvfs;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use x509_parser::pem::Pem;
 
 use crate::config::{MailArgs, ServeArgs};
@@ -17,7 +17,7 @@ use crate::edge::tls::Files;
 use crate::mail::Mailer;
 use crate::master_key::{self, MasterKey};
 use crate::metrics;
-use crate::private_postgres::PrivatePostgres;
+use crate::private_postgres::{PrivatePostgres, SERVER, options_at};
 
 /// Columns of an ordinary terminal.
 const WIDTH: u16 = 80;
@@ -27,6 +27,8 @@ const OLDEST_POSTGRES: i32 = 150_000;
 const CLOCKS_APART: Duration = Duration::from_secs(2);
 /// A certificate that ends sooner should have been renewed by now.
 const RENEW_BEFORE: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// A database that says nothing for so long is not there.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A mail server that says nothing for so long says nothing at all.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Space that a server with little to do fills within weeks, and one within hours.
@@ -115,12 +117,12 @@ async fn database(args: &ServeArgs) -> Vec<Finding> {
     let data = &args.database.data;
     // Started only where a server has made it before, and stopped again when it is dropped.
     let mut _started = None;
-    let options = match (&args.database.database_url, PrivatePostgres::options_of_running(data)) {
+    let options = match (&args.database.database_url, PrivatePostgres::socket_of_running(data)) {
         (Some(url), _) => match url.connect_options() {
             Ok(options) => options,
             Err(error) => return vec![Finding::bad(WHAT, error.to_string())],
         },
-        (None, Some(running)) => running,
+        (None, Some(socket)) => options_at(&socket, SERVER),
         (None, None) if !PrivatePostgres::exists(data) => {
             return vec![Finding::good(WHAT, "a private PostgreSQL will be made at the first start")];
         }
@@ -133,45 +135,34 @@ async fn database(args: &ServeArgs) -> Vec<Finding> {
             Err(error) => return vec![Finding::bad(WHAT, error.to_string())],
         },
     };
-    match PgConnection::connect_with(&options).await {
-        Ok(connection) => {
-            let found = ask_database(connection, options, args.database.database_url.is_some()).await;
+    // No pool of the server's own: that would note at once that a copy is another installation.
+    match PgPoolOptions::new().max_connections(1).acquire_timeout(DATABASE_TIMEOUT).connect_with(options.clone()).await
+    {
+        Ok(pool) => {
+            let found = ask_database(&pool, options).await;
+            pool.close().await;
             found.unwrap_or_else(|error| vec![Finding::bad(WHAT, format!("it broke off: {error}"))])
         }
         Err(error) => {
-            vec![Finding::bad(
-                WHAT,
-                format!("it cannot be used ({error}); check that it runs and that DATABASE_URL names it"),
-            )]
+            let found = format!("it cannot be used ({error}); check that it runs and that DATABASE_URL names it");
+            vec![Finding::bad(WHAT, found)]
         }
     }
 }
 
-async fn ask_database(
-    mut connection: PgConnection,
-    options: PgConnectOptions,
-    given: bool,
-) -> Result<Vec<Finding>, sqlx::Error> {
-    let version: String =
-        sqlx::query_scalar("SELECT current_setting('server_version_num')").fetch_one(&mut connection).await?;
-    let may: bool = sqlx::query_scalar("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
-        .fetch_one(&mut connection)
-        .await?;
-    let clock: f64 =
-        sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::float8").fetch_one(&mut connection).await?;
+async fn ask_database(pool: &PgPool, options: PgConnectOptions) -> Result<Vec<Finding>, sqlx::Error> {
+    let (version, clock) = db::version_and_clock(pool).await?;
     let here = SystemTime::now();
-    connection.close().await?;
-    // No pool of the server's own: that would note at once that a copy is another installation.
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_with(options).await?;
-    let findings = vec![
-        version_of(version.parse().unwrap_or_default()),
-        Finding::of("tables", db::check_migrated(&pool).await, "of this version"),
-        durability(&pool).await?,
-        role(may, given),
+    Ok(vec![
+        version_of(version),
+        Finding::of(
+            "tables",
+            db::check(options).await,
+            "of this version, and the server may do no more than it should",
+        ),
+        durability(pool).await?,
         clocks(clock, here),
-    ];
-    pool.close().await;
-    Ok(findings)
+    ])
 }
 
 fn version_of(number: i32) -> Finding {
@@ -190,17 +181,6 @@ async fn durability(pool: &PgPool) -> Result<Finding, sqlx::Error> {
     } else {
         Finding::bad("durability", format!("{} off: acknowledged data can be lost; switch on", off.join(", ")))
     })
-}
-
-fn role(may_do_all: bool, given: bool) -> Finding {
-    match (may_do_all, given) {
-        (true, true) => Finding::doubtful(
-            "role",
-            "the server's role in DATABASE_URL is a superuser or passes by row security; give it one that may do less",
-        ),
-        (true, false) => Finding::good("role", "the private PostgreSQL's own"),
-        (false, _) => Finding::good("role", "no superuser"),
-    }
 }
 
 fn clocks(database: f64, here: SystemTime) -> Finding {

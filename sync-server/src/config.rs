@@ -44,7 +44,7 @@ pub enum Command {
     /// Reads such a file into an empty database.
     Restore(FileArgs),
     /// Brings the tables of the database up to this version of the server, then ends.
-    Migrate(DatabaseArgs),
+    Migrate(MigrateArgs),
 }
 
 /// Options of `serve`.
@@ -74,9 +74,9 @@ pub struct FileArgs {
     /// The backup's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Which database.
+    /// Which database, and who owns its tables.
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub of: MigrateArgs,
 }
 
 /// What the server lets in, and how.
@@ -101,6 +101,18 @@ pub struct EdgeArgs {
     /// Where Prometheus finds /metrics: a loopback address and a port, such as 127.0.0.1:9100. Without it nowhere.
     #[arg(long, env = "FITME_METRICS_ADDR", value_name = "ADDRESS:PORT")]
     pub metrics_addr: Option<SocketAddr>,
+}
+
+/// Options of what only the owner of the tables may do.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Which database to use.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The database of DATABASE_URL with the login of the one who owns its tables, and who may make roles (CREATEROLE). The
+    /// login of DATABASE_URL, the server's, is made if need be and gets the rights that it needs. Give it by the environment.
+    #[arg(long, env = "FITME_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub owner_database_url: Option<DatabaseUrl>,
 }
 
 /// How the server sends mail.
@@ -148,8 +160,8 @@ pub struct DatabaseArgs {
     /// Folder of the server's own data. Without DATABASE_URL a private PostgreSQL is kept in it.
     #[arg(long, env = "FITME_DATA", value_name = "FOLDER", default_value = DEFAULT_DATA)]
     pub data: PathBuf,
-    /// PostgreSQL to use instead of a private one, as postgres://user:password@host/database. Give it by the environment:
-    /// other users of the computer can read a command line.
+    /// PostgreSQL to use instead of a private one, as postgres://user:password@host/database. The user is the server's own,
+    /// who owns nothing; see `migrate`. Give it by the environment: other users of the computer can read a command line.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
 }
@@ -187,7 +199,8 @@ pub struct DatabaseUrl(String);
 /// The given address is no address of a PostgreSQL database. Says nothing of its text, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "DATABASE_URL is not an address like postgres://user:password@host/database; correct it, or unset it to use a private PostgreSQL"
+    "DATABASE_URL or FITME_OWNER_DATABASE_URL is not an address like postgres://user:password@host/database; correct it, or \
+     unset both to use a private PostgreSQL"
 )]
 pub struct BadDatabaseUrl;
 

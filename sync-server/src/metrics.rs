@@ -23,6 +23,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::db::wall::{self, Role};
 use crate::engine::Engine;
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
@@ -147,7 +148,7 @@ impl Metrics {
     }
 
     async fn look_at_merging(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut tx = pool.begin().await?;
+        let mut tx = wall::begin_as(pool, wall::BEGIN, Role::Merge).await?;
         let total = sqlx::query!(
             r#"SELECT count(*) AS "feeds!", coalesce(sum(head_seq - merged_seq), 0)::bigint AS "entries!"
                FROM merge_queue WHERE merged_seq < head_seq"#

@@ -33,8 +33,12 @@ use pid_file::PidFile;
 use polling::poll;
 use runner::Owner;
 
-/// Name of the database and of its superuser.
+/// Name of the database.
 const DATABASE: &str = "fitme";
+/// Its superuser, who owns the tables.
+pub const OWNER: &str = "fitme";
+/// As whom the server logs in.
+pub const SERVER: &str = "fitme_node";
 /// PostgreSQL puts it into the socket's name; no TCP port is opened.
 const SOCKET_PORT: u16 = 5432;
 /// Recovery after a crash replays up to a gigabyte of log, on a slow disk minutes of work.
@@ -122,37 +126,37 @@ impl PrivatePostgres {
         cluster_version(&Place::under(data).cluster).is_some()
     }
 
-    /// How to connect to the one that another process runs under `data`, if one does.
+    /// Where the one listens that another process runs under `data`, if one does.
     #[must_use]
-    pub fn options_of_running(data: &Path) -> Option<PgConnectOptions> {
+    pub fn socket_of_running(data: &Path) -> Option<PathBuf> {
         let cluster = Place::under(data).cluster;
         let file = PidFile::read(&cluster).filter(|file| file.ready && pid_file::serves(file.pid, &cluster))?;
         let owner = Owner::of(&cluster).ok()?;
-        file.socket_dir.filter(|folder| socket_dir::is_private(folder, owner)).map(|folder| options_at(&folder))
+        file.socket_dir.filter(|folder| socket_dir::is_private(folder, owner))
     }
 
-    /// How to connect to the server's database.
+    /// How the server connects to its database, once that is migrated.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
-        options_at(&self.socket_dir)
+        options_at(&self.socket_dir, SERVER)
     }
 
-    /// The same as an address, for other programs. It holds no secret: the socket's folder is what is closed.
+    /// How the owner of the tables connects to the same database.
+    #[must_use]
+    pub fn owner_options(&self) -> PgConnectOptions {
+        options_at(&self.socket_dir, OWNER)
+    }
+
+    /// The owner's address, for other programs. It holds no secret: the socket's folder is what is closed.
     #[must_use]
     pub fn url(&self) -> String {
-        Self::url_at(&self.socket_dir)
+        self.url_of(DATABASE, OWNER)
     }
 
-    /// The address of the server's database behind this socket.
+    /// The address of a database of the same cluster, for one who logs in.
     #[must_use]
-    pub fn url_at(socket_dir: &Path) -> String {
-        url_of(socket_dir, DATABASE)
-    }
-
-    /// The address of another database of the same cluster.
-    #[must_use]
-    pub fn url_of(&self, database: &str) -> String {
-        url_of(&self.socket_dir, database)
+    pub fn url_of(&self, database: &str, login: &str) -> String {
+        url_of(&self.socket_dir, database, login)
     }
 
     /// The process id of PostgreSQL's first process.
@@ -226,7 +230,7 @@ impl PrivatePostgres {
     }
 
     async fn ensure_database(&self) -> Result<(), PrivatePostgresError> {
-        let mut connection = PgConnection::connect_with(&self.connect_options().database("postgres")).await?;
+        let mut connection = PgConnection::connect_with(&self.owner_options().database("postgres")).await?;
         let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(DATABASE)
             .fetch_one(&mut connection)
@@ -251,18 +255,26 @@ impl PrivatePostgres {
     }
 }
 
-fn options_at(socket_dir: &Path) -> PgConnectOptions {
+/// How `login` connects to the server's database behind this socket.
+#[must_use]
+pub fn options_at(socket_dir: &Path, login: &str) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
         .socket(socket_dir)
         .port(SOCKET_PORT)
-        .username(DATABASE)
+        .username(login)
         .database(DATABASE)
         .ssl_mode(PgSslMode::Disable)
 }
 
-fn url_of(socket_dir: &Path, database: &str) -> String {
+/// The address of the server's database behind this socket, for `login`.
+#[must_use]
+pub fn url_at(socket_dir: &Path, login: &str) -> String {
+    url_of(socket_dir, DATABASE, login)
+}
+
+fn url_of(socket_dir: &Path, database: &str, login: &str) -> String {
     let socket_dir = socket_dir.display();
-    format!("postgres://{DATABASE}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
+    format!("postgres://{login}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
 }
 
 impl Drop for PrivatePostgres {
@@ -351,7 +363,7 @@ fn ensure_cluster(place: &Place, owner: Owner, binaries: &Binaries) -> Result<()
     let status = owner
         .command(&binaries.initdb, &unfinished)?
         .args(["--no-locale", "--encoding=UTF8", "--data-checksums", "--auth-local=trust", "--auth-host=reject"])
-        .arg(format!("--username={DATABASE}"))
+        .arg(format!("--username={OWNER}"))
         .stdout(Stdio::from(log.try_clone().map_err(io)?))
         .stderr(Stdio::from(log))
         .status()

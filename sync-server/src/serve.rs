@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{BadDatabaseUrl, DatabaseArgs, EdgeArgs, ServeArgs};
+use crate::config::{BadDatabaseUrl, DatabaseArgs, EdgeArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
 use crate::edge::Edge;
 use crate::edge::connections::{self, Bounds};
@@ -21,7 +21,7 @@ use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
 use crate::metrics::{self, MetricsError};
-use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
+use crate::private_postgres::{self, PrivatePostgres, PrivatePostgresError};
 use crate::state::AppState;
 
 /// Why the server does not run; each is a sentence that says what to do.
@@ -62,6 +62,12 @@ pub enum ServeError {
     /// An allowed origin is none.
     #[error(transparent)]
     BadOrigin(#[from] BadOrigin),
+    /// Nobody is named who may migrate.
+    #[error(
+        "migrate needs FITME_OWNER_DATABASE_URL, the database of DATABASE_URL with the login of the one who owns its tables: \
+         the server itself may not change them"
+    )]
+    NoOwner,
     /// The operating system ended the server.
     #[error("the server stopped: {0}")]
     Io(#[from] std::io::Error),
@@ -87,22 +93,22 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
-    let door = Door::open(&args.edge, &shutdown).await?;
+    let entrance = Entrance::open(&args.edge, &shutdown).await?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, mailer, door, shutdown).await;
+    let served = answer(listener, &database.pool, master, mailer, entrance, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
 
 /// How connections and requests are let in.
-struct Door {
+struct Entrance {
     edge: Edge,
     bounds: Bounds,
     tls: Option<Tls>,
     metrics: Option<TcpListener>,
 }
 
-impl Door {
+impl Entrance {
     async fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
         let files = args.tls_cert.clone().zip(args.tls_key.clone());
         let files = files.map(|(certificate, key)| tls::Files { certificate, key });
@@ -119,13 +125,18 @@ impl Door {
     }
 }
 
-/// Brings the tables up to date.
+/// Brings the tables up to date, as their owner.
 ///
 /// # Errors
 /// When there is no database, or a migration fails.
-pub async fn migrate(args: &DatabaseArgs) -> Result<(), ServeError> {
-    let database = Database::open_as(args, Tables::Migrate).await?;
-    database.close().await
+pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
+    let Some(url) = &args.database.database_url else {
+        // A private database is migrated before it is used.
+        return Database::open(&args.database).await?.close().await;
+    };
+    let owner = args.owner_database_url.as_ref().ok_or(ServeError::NoOwner)?;
+    let server = url.connect_options()?;
+    Ok(db::migrate(owner.connect_options()?, server.get_username()).await?)
 }
 
 async fn answer(
@@ -133,19 +144,19 @@ async fn answer(
     pool: &PgPool,
     master: MasterKey,
     mailer: Mailer,
-    door: Door,
+    entrance: Entrance,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
     let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown.clone()).await?;
-    state.edge = door.edge;
-    if let Some(listener) = door.metrics {
+    state.edge = entrance.edge;
+    if let Some(listener) = entrance.metrics {
         metrics::serve(listener, state.engine.clone(), shutdown.clone());
     }
-    let scheme = if door.tls.is_some() { "https" } else { "http" };
+    let scheme = if entrance.tls.is_some() { "https" } else { "http" };
     announce(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
-    connections::serve(listener, router(state), door.bounds, door.tls, shutdown).await;
+    connections::serve(listener, router(state), entrance.bounds, entrance.tls, shutdown).await;
     Ok(())
 }
 
@@ -162,14 +173,6 @@ fn announce(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Whether the tables may be changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tables {
-    /// A given database is migrated on purpose only: its account may not be allowed to, and other nodes may run.
-    Check,
-    Migrate,
-}
-
 /// The database of this run, and what has to be stopped with it.
 struct Database {
     pool: PgPool,
@@ -184,22 +187,16 @@ struct Watch {
 
 impl Database {
     async fn open(args: &DatabaseArgs) -> Result<Self, ServeError> {
-        Self::open_as(args, Tables::Check).await
-    }
-
-    async fn open_as(args: &DatabaseArgs, tables: Tables) -> Result<Self, ServeError> {
         match &args.database_url {
-            Some(url) => Self::given(url.connect_options()?, tables).await,
+            Some(url) => Self::given(url.connect_options()?).await,
             None => Self::private(args).await,
         }
     }
 
-    async fn given(options: PgConnectOptions, tables: Tables) -> Result<Self, ServeError> {
+    /// A given database is migrated on purpose only: its owner does it, and other nodes may run.
+    async fn given(options: PgConnectOptions) -> Result<Self, ServeError> {
+        db::check(options.clone()).await?;
         let pool = db::connect(options).await?;
-        match tables {
-            Tables::Check => db::check_migrated(&pool).await?,
-            Tables::Migrate => db::migrate(&pool).await?,
-        }
         for setting in db::settings_that_lose_writes(&pool).await.map_err(DatabaseError::from)? {
             tracing::warn!(setting, "the database has this setting off: acknowledged data can be lost; switch it on");
         }
@@ -208,8 +205,8 @@ impl Database {
 
     async fn private(args: &DatabaseArgs) -> Result<Self, ServeError> {
         let postgres = PrivatePostgres::start(&args.data).await?;
+        db::migrate(postgres.owner_options(), private_postgres::SERVER).await?;
         let pool = db::connect(postgres.connect_options()).await?;
-        db::migrate(&pool).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(postgres.keep_running(stop.clone()));
         Ok(Self { pool, private: Some(Watch { stop, task }) })

@@ -13,9 +13,11 @@ mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
+mod waiting;
 
 pub use certificate::Certificate;
 pub use device::{Device, Outcome};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};
 pub use server_process::{ServerProcess, run_server};
+pub use waiting::{PATIENCE, wait_for, wait_until};

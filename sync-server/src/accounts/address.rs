@@ -1,27 +1,29 @@
 //! Whether the address of an account is its owner's: a mailed token proves it. An account whose address is not confirmed
 //! syncs its own data; whatever touches other people passes [`demand_confirmed`] first.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::mailed_tokens::{self, Purpose};
 use crate::auth::Device;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/account", get(show))
-        .route("/v1/confirm", post(confirm))
-        .route("/v1/confirm/again", post(again))
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::GET, "/v1/account", show).open(Method::POST, "/v1/confirm", confirm).closed(
+        Method::POST,
+        "/v1/confirm/again",
+        again,
+    )
 }
 
 async fn is_confirmed(db: &mut PgConnection, account: Uuid) -> Result<bool, sqlx::Error> {
@@ -63,7 +65,7 @@ pub fn send_token(state: &AppState, account: Uuid) {
 }
 
 async fn letter(pool: &PgPool, account: Uuid, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[account]).await?;
     if is_confirmed(&mut tx, account).await? {
         return Ok(None);
     }
@@ -91,7 +93,7 @@ async fn confirm(
     JsonBody(confirming): JsonBody<Confirming>,
 ) -> Result<StatusCode, Refusal> {
     let now_ms = state.clock.now_ms();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let account = mailed_tokens::take(&mut tx, &confirming.token, Purpose::Confirm, now_ms).await?;
     let account = account.ok_or(ApiError::WrongToken)?;
     note_confirmed(&mut tx, account, now_ms).await?;
@@ -124,7 +126,7 @@ async fn show(State(state): State<AppState>, asking: Device) -> Result<Json<Show
            WHERE a.account = $1"#,
         asking.account
     )
-    .fetch_one(&state.pool)
+    .fetch_one(&mut *wall::of(&state.pool, &[asking.account]).await?)
     .await?;
     Ok(Json(shown))
 }

@@ -1,9 +1,7 @@
 //! A new password: for the old one, or for a mailed token where that is forgotten.
 
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
-use axum::routing::post;
+use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -14,18 +12,20 @@ use super::lockout::Attempt;
 use super::mailed_tokens::{self, Purpose};
 use super::sign_ins::{self, Cause};
 use crate::auth::Access;
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
+use crate::routes::Routes;
 use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/password", post(change))
-        .route("/v1/password/forgotten", post(forgotten))
-        .route("/v1/password/reset", post(reset))
+pub fn routes() -> Routes {
+    Routes::new()
+        .closed(Method::POST, "/v1/password", change)
+        .open(Method::POST, "/v1/password/forgotten", forgotten)
+        .open(Method::POST, "/v1/password/reset", reset)
 }
 
 #[derive(Deserialize)]
@@ -43,11 +43,8 @@ async fn forgotten(State(state): State<AppState>, JsonBody(asking): JsonBody<For
 }
 
 async fn letter(pool: &PgPool, email: String, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    let account = sqlx::query_scalar!("SELECT account FROM accounts WHERE lower(email) = lower($1)", email)
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(account) = account else { return Ok(None) };
+    let mut tx = wall::of(pool, &[]).await?;
+    let Some(account) = whose::by_email(&mut tx, &email).await? else { return Ok(None) };
     let token = mailed_tokens::make(&mut tx, account, Purpose::Reset, now_ms).await?;
     tx.commit().await?;
     Ok(token.map(|token| Letter {
@@ -71,7 +68,7 @@ async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetti
     checked_new_password(&asking.password)?;
     let hash = state.passwords.hash(asking.password).await?;
     let now_ms = state.clock.now_ms();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let account = mailed_tokens::take(&mut tx, &asking.token, Purpose::Reset, now_ms).await?;
     let account = account.ok_or(ApiError::WrongToken)?;
     address::note_confirmed(&mut tx, account, now_ms).await?;
@@ -98,7 +95,7 @@ async fn change(
     checked_new_password(&asking.new_password)?;
     let account = access.device.account;
     let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
-        .fetch_one(&state.pool)
+        .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
         .await?;
     let attempt = Attempt::new(&known.email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
@@ -106,7 +103,7 @@ async fn change(
         return Err(ApiError::WrongCredentials.into());
     }
     let hash = state.passwords.hash(asking.new_password).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     attempt.succeeded(&mut tx).await?;
     set(&mut tx, account, &hash).await?;
     sign_ins::end_of_account(&mut tx, account, Some(access.sign_in), Cause::PasswordChanged).await?;

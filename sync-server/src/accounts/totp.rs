@@ -1,10 +1,9 @@
 //! The second factor: codes of an app (RFC 6238, six digits every 30 seconds), each taken once, and recovery codes for when
 //! the app is gone.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use totp_rs::{Builder, Secret, Totp};
@@ -13,8 +12,10 @@ use uuid::Uuid;
 use super::refresh_token::hash;
 use crate::auth::Device;
 use crate::bytes::{hex, random_bytes};
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// Random bytes of a secret, as RFC 4226 recommends.
@@ -27,11 +28,12 @@ const RECOVERY_BYTES: usize = 8;
 const ISSUER: &str = "FitME";
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/totp", post(begin))
-        .route("/v1/totp/confirm", post(confirm))
-        .route("/v1/totp/off", post(turn_off))
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::POST, "/v1/totp", begin).closed(Method::POST, "/v1/totp/confirm", confirm).closed(
+        Method::POST,
+        "/v1/totp/off",
+        turn_off,
+    )
 }
 
 /// Lets through whose account asks for no code, or who shows a right one. A code is used up when the caller commits.
@@ -68,16 +70,18 @@ struct Begun {
 async fn begin(State(state): State<AppState>, asking: Device) -> Result<Json<Begun>, Refusal> {
     let account = asking.account;
     let secret = random_bytes::<SECRET_BYTES>();
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     let email =
-        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_one(&state.pool).await?;
+        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_one(&mut *tx).await?;
     let begun = sqlx::query!(
         "INSERT INTO totp AS before (account, sealed_secret) VALUES ($1, $2)
          ON CONFLICT (account) DO UPDATE SET sealed_secret = $2 WHERE NOT before.confirmed",
         account,
         state.master.seal(&seal_label(account), &secret)
     )
-    .execute(&state.pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     if begun.rows_affected() == 0 {
         return Err(ApiError::TotpOn.into());
     }
@@ -104,7 +108,7 @@ async fn confirm(
     JsonBody(shown): JsonBody<Code>,
 ) -> Result<Json<Confirmed>, Refusal> {
     let account = asking.account;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     let sealed =
         sqlx::query_scalar!("SELECT sealed_secret FROM totp WHERE account = $1 AND NOT confirmed FOR UPDATE", account)
             .fetch_optional(&mut *tx)
@@ -124,7 +128,7 @@ async fn turn_off(
     JsonBody(shown): JsonBody<Code>,
 ) -> Result<StatusCode, Refusal> {
     let account = asking.account;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     demand(&mut tx, &state, account, Some(&shown.code)).await?;
     sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;

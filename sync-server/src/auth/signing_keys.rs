@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
@@ -22,7 +21,9 @@ use tokio::time::Instant;
 use super::ed25519;
 use crate::bytes::{hex, random_bytes};
 use crate::clock::{Clock, millis};
+use crate::db::wall;
 use crate::master_key::MasterKey;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// How long one key signs.
@@ -169,8 +170,8 @@ impl std::fmt::Debug for SigningKeys {
 }
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/.well-known/jwks.json", get(jwks))
+pub fn routes() -> Routes {
+    Routes::new().open(Method::GET, "/.well-known/jwks.json", jwks)
 }
 
 async fn jwks(State(state): State<AppState>) -> impl IntoResponse {
@@ -179,7 +180,7 @@ async fn jwks(State(state): State<AppState>) -> impl IntoResponse {
 
 /// Reads the keys that still verify; makes a new one first if the newest has signed for `due_after`.
 async fn renew(pool: &PgPool, master: &MasterKey, now_ms: i64, due_after: Duration) -> Result<Known, SigningKeysError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     // Of several nodes that find a key due, the first one makes it and the others read it.
     sqlx::query!(r#"SELECT pg_advisory_xact_lock($1)::text AS "locked""#, MAKING).fetch_one(&mut *tx).await?;
     let mut rows = read(&mut tx).await?;

@@ -51,11 +51,11 @@ impl Default for Bounds {
 
 /// Serves `app` on this listener until `shutdown`, and then until what runs has ended or [`DRAIN`] is over.
 pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, tls: Option<Tls>, shutdown: CancellationToken) {
-    let (door, connected) = (Arc::new(Door { app, bounds, tls, shutdown: shutdown.clone() }), TaskTracker::new());
+    let (served, connected) = (Arc::new(Served { app, bounds, tls, shutdown: shutdown.clone() }), TaskTracker::new());
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, address)) => {
-                connected.spawn(Arc::clone(&door).connection(socket, address));
+                connected.spawn(Arc::clone(&served).connection(socket, address));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -77,14 +77,14 @@ fn is_of_the_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-struct Door {
+struct Served {
     app: Router,
     bounds: Bounds,
     tls: Option<Tls>,
     shutdown: CancellationToken,
 }
 
-impl Door {
+impl Served {
     async fn connection(self: Arc<Self>, socket: TcpStream, from: SocketAddr) {
         // Small messages must not wait for an acknowledgement of the one before.
         let _without_it_all_works = socket.set_nodelay(true);

@@ -62,7 +62,7 @@ impl Cast {
 
     /// What Tom's phone may read of Ann.
     async fn shown_to_tom(&self) -> BTreeSet<String> {
-        let grants = feeds::load_grants(&self.node.pool, self.tom.account).await.unwrap();
+        let grants = feeds::load_grants(&self.node.server, self.tom.account).await.unwrap();
         grants
             .feeds
             .into_iter()

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::routing::{get, post};
+use axum::http::Method;
 use fitme_testing::{Database, Postgres, state_on};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -15,7 +14,7 @@ use sync_server::clock::Clock;
 use sync_server::db;
 use sync_server::http::stack;
 use sync_server::master_key::MasterKey;
-use sync_server::state::AppState;
+use sync_server::routes::Routes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -57,7 +56,7 @@ fn listen_to_the_log() {
 /// The real stack in this process, around routes that misbehave, on a real socket and database.
 struct Stage {
     url: String,
-    pool: PgPool,
+    owner: PgPool,
     clock: Clock,
     token: String,
     device: String,
@@ -72,8 +71,9 @@ impl Stage {
         listen_to_the_log();
         let database = Postgres::shared().database();
         let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
+        let owner = PgPool::connect(&database.owner).await.unwrap();
         let (clock, data) = (Clock::default(), tempfile::tempdir().unwrap());
-        let mut state = state_on(pool.clone(), MasterKey::random(), clock.clone(), data.path()).await;
+        let mut state = state_on(pool, MasterKey::random(), clock.clone(), data.path()).await;
         state.limits.timeout = timeout;
         state.limits.requests = requests;
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -86,7 +86,7 @@ impl Stage {
         let request_id = format!("play-{}", url.rsplit(':').next().unwrap());
         Self {
             url,
-            pool,
+            owner,
             clock,
             request_id,
             token: text("access_token"),
@@ -109,21 +109,18 @@ impl Stage {
     }
 }
 
-fn misbehaving(hold: &Arc<Notify>, held: &Arc<Notify>) -> Router<AppState> {
+fn misbehaving(hold: &Arc<Notify>, held: &Arc<Notify>) -> Routes {
     let (hold, held) = (Arc::clone(hold), Arc::clone(held));
-    Router::new()
-        .route("/panic", get(|| async { panic!("with a literal") as () }))
-        .route("/whoami", get(|device: Device| async move { device.device.to_string() }))
-        .route("/ws", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(speak_late) }))
-        .route("/body", post(|body: String| async move { body.len().to_string() }))
-        .route(
-            "/hold",
-            get(move || async move {
-                held.notify_one();
-                hold.notified().await;
-                "let go"
-            }),
-        )
+    Routes::new()
+        .closed(Method::GET, "/panic", || async { panic!("with a literal") as () })
+        .closed(Method::GET, "/whoami", |device: Device| async move { device.device.to_string() })
+        .closed(Method::GET, "/ws", |upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(speak_late) })
+        .closed(Method::POST, "/body", |body: String| async move { body.len().to_string() })
+        .closed(Method::GET, "/hold", move || async move {
+            held.notify_one();
+            hold.notified().await;
+            "let go"
+        })
 }
 
 async fn speak_late(mut socket: WebSocket) {
@@ -160,7 +157,7 @@ async fn a_panic_is_a_typed_error_and_the_server_goes_on() {
 #[tokio::test]
 async fn the_timeout_covers_waiting_for_the_database_to_say_who_asks() {
     let stage = Stage::set(SHORT, 100).await;
-    let mut lock = stage.pool.begin().await.unwrap();
+    let mut lock = stage.owner.begin().await.unwrap();
     sqlx::query("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     assert_eq!(stage.ask_as_ana("/whoami").await.code(), "timeout");
     lock.rollback().await.unwrap();
