@@ -7,6 +7,8 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # On a laptop cargo may bring Cargo.lock up to date; in CI a stale one is an error.
 LOCKED := $(if $(CI),--locked)
 STAGE := scripts/stage
+# What the servers and devices of a test run log; searched when it is over.
+LOGS := $(CARGO_TARGET_DIR)/test-logs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -30,7 +32,9 @@ test: setup ## Every check and every test that needs no root
 	@$(STAGE) lint cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	@$(STAGE) queries scripts/sqlx-prepare --check
 	@$(STAGE) test-build cargo test --workspace --no-run $(LOCKED)
-	@$(STAGE) test cargo test --workspace $(LOCKED)
+	@rm -rf $(LOGS)
+	@FITME_TEST_LOGS=$(LOGS) $(STAGE) test cargo test --workspace $(LOCKED)
+	@$(STAGE) logs scripts/search-logs $(LOGS)
 
 test-root: setup ## Only the tests that need root, such as those on a full disk
 	@[ "$$(id -u)" = 0 ] || { echo "test-root: these tests mount file systems and change users, so they need root: run it with sudo." >&2; exit 1; }

@@ -8,6 +8,7 @@ mod bare_insert;
 mod counting_proxy;
 mod document;
 mod echo;
+mod guesses;
 mod idle;
 mod ingest;
 mod live;
@@ -37,7 +38,7 @@ struct Row {
     run: fn(&World) -> Result<Report>,
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row { name: "local-write", run: local_write::run },
     Row { name: "backlog", run: backlog::run },
     Row { name: "ingest", run: ingest::run },
@@ -47,6 +48,7 @@ const ROWS: [Row; 10] = [
     Row { name: "idle", run: idle::run },
     Row { name: "reconnect", run: reconnect::run },
     Row { name: "sharing", run: sharing::run },
+    Row { name: "guesses", run: guesses::run },
     Row { name: "samod", run: samod::run },
 ];
 

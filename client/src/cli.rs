@@ -28,6 +28,7 @@ mod sync;
 mod when;
 
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ use out::Out;
 const WRITER: &str = "cli";
 /// Says what to log of the program's own doings, such as `debug`; see the crate `tracing-subscriber`.
 const LOG_VARIABLE: &str = "FITME_LOG";
+/// Names a file to which the log is appended instead of standard error.
+const LOG_FILE_VARIABLE: &str = "FITME_LOG_FILE";
 /// A write was refused, a file was not imported, a server not reached.
 const REFUSED: u8 = 1;
 /// The arguments were not understood; clap exits with it as well.
@@ -338,7 +341,13 @@ fn whose<'a>(store: &'a mut Store, of: Option<&str>) -> Result<&'a Store, Refusa
 
 fn tell_log() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(LOG_VARIABLE) {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        let log = tracing_subscriber::fmt().with_env_filter(filter);
+        let file = std::env::var_os(LOG_FILE_VARIABLE).filter(|file| !file.is_empty());
+        match file.map(|file| std::fs::File::options().create(true).append(true).mode(0o600).open(file)) {
+            Some(Ok(file)) => log.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init(),
+            // A log that cannot be kept keeps nobody from logging a meal.
+            Some(Err(_)) | None => log.with_writer(io::stderr).init(),
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ServerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The file of further authorities cannot be used.
+    #[error("the certificates in FITME_CA_FILE cannot be used: {0}; name a PEM file with the authority's certificate")]
+    BadCaFile(String),
     /// No connection.
     #[error("the server at {url} cannot be reached: {reason}. Everything stays on this device and is sent later")]
     Unreachable {
@@ -79,7 +82,7 @@ impl ServerError {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
             Self::Refused { code, .. } => {
-                const PASSING: [&str; 9] = [
+                const PASSING: [&str; 10] = [
                     "unavailable",
                     "overloaded",
                     "timeout",
@@ -88,6 +91,7 @@ impl ServerError {
                     "session_unavailable",
                     "token_expired",
                     "too_fast",
+                    "too_many_requests",
                     "displaced",
                 ];
                 PASSING.contains(&code.as_str())

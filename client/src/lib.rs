@@ -7,6 +7,7 @@
 //! - [`access_log`]: who read what, as the server recorded it.
 //! - [`erase`]: the end of the whole account.
 //! - [`transport`]: one connection to the server; no protocol knowledge.
+//! - [`trust`]: whom the device believes to be a server.
 //! - [`sync`]: drives the core's session over a WebSocket: until everything is in sync, or live with reconnects.
 //! - [`once`]: the same session as one HTTP exchange.
 //! - [`fit`], [`import`]: activity files of watches and bike computers.
@@ -32,3 +33,4 @@ pub mod recovery;
 pub mod sync;
 pub mod tokens;
 pub mod transport;
+pub mod trust;

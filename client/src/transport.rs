@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fitme_core::limits;
 use reqwest::{Method, RequestBuilder, Url};
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -13,9 +14,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::error::ServerError;
+use crate::trust;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +41,8 @@ impl Server {
         let parsed = Url::parse(url).map_err(|_| bad("expected something like https://sync.example.org"))?;
         let allowed = std::env::var("FITME_ALLOW_PLAIN_TEXT").is_ok_and(|value| value == "1");
         match parsed.scheme() {
-            "https" => Ok(Self { url: parsed }),
+            // Here it can still be said that the authorities' file is wrong.
+            "https" => trust::tls().map(|_| Self { url: parsed }),
             "http" if allowed || is_loopback(&parsed) => Ok(Self { url: parsed }),
             "http" => Err(bad("http would send health data in the clear; use https (or set FITME_ALLOW_PLAIN_TEXT=1)")),
             _ => Err(bad("expected https://")),
@@ -62,7 +65,6 @@ impl Server {
 
     /// Opens the sync socket.
     pub async fn dial(&self, token: &str) -> Result<Socket, ServerError> {
-        use_ring();
         let mut url = self.route("/v1/sync");
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme).map_err(|()| self.unreachable("the address has no WebSocket form"))?;
@@ -72,8 +74,9 @@ impl Server {
         let config = WebSocketConfig::default()
             .max_message_size(Some(limits::FRAME_BYTES))
             .max_frame_size(Some(limits::FRAME_BYTES));
-        let dialled = tokio::time::timeout(CONNECT_TIMEOUT, connect_async_with_config(request, Some(config), true));
-        match dialled.await {
+        let dialled =
+            connect_async_tls_with_config(request, Some(config), true, Some(Connector::Rustls(trust::tls()?)));
+        match tokio::time::timeout(CONNECT_TIMEOUT, dialled).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(answer))) => {
                 Err(refusal(answer.status().as_u16(), answer.body().as_deref().unwrap_or_default()))
@@ -124,14 +127,17 @@ impl Server {
 /// The HTTP client: one for the process, so that connections are used again.
 pub fn http() -> &'static reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
-    use_ring();
     CLIENT.get_or_init(|| {
-        reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if let Ok(tls) = trust::tls() {
+            client = client.use_preconfigured_tls(ClientConfig::clone(&tls));
+        }
+        client
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .expect("the TLS provider is installed and the options are constant")
+            .expect("the options are constant")
     })
 }
 
@@ -148,11 +154,6 @@ pub fn refusal(status: u16, body: &[u8]) -> ServerError {
         (_, Some(code), Some(message)) => ServerError::Refused { code, message, retry_after: Duration::ZERO },
         _ => ServerError::Answer(format!("HTTP status {status}")),
     }
-}
-
-/// Two providers of TLS may be linked in; rustls wants to be told which one.
-fn use_ring() {
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -1,6 +1,8 @@
 //! Configuration: every flag and environment variable of the program, with its sentence in `--help`.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -17,6 +19,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DATA: &str = ".fitme";
 /// Who sends letters when nothing else is said.
 pub const DEFAULT_SENDER: &str = "FitME <fitme@localhost>";
+
+/// Requests a second from one address, in the long run.
+pub const DEFAULT_ADDRESS_PACE: NonZeroU32 = NonZeroU32::new(40).unwrap();
 
 /// The sync server of FitME: takes what devices send, orders, stores and merges it, and hands it to the other devices.
 #[derive(Debug, Parser)]
@@ -35,6 +40,12 @@ pub struct Cli {
 pub enum Command {
     /// Runs the server until it is interrupted; the last line on standard output is its address.
     Serve(ServeArgs),
+    /// Tests what `serve` would need with the same settings, and says what to do; exit code 1 where it could not serve well.
+    Check(ServeArgs),
+    /// Writes everything in the database into a file, while servers run. The master key is not in it.
+    Backup(FileArgs),
+    /// Reads such a file into an empty database.
+    Restore(FileArgs),
     /// Brings the tables of the database up to this version of the server, then ends.
     Migrate(MigrateArgs),
     /// Looks after the records of access.
@@ -48,7 +59,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Checks that no record of access was changed, removed or added by hand, and says which if one was. A server may run
-    /// meanwhile, unless its PostgreSQL is a private one.
+    /// meanwhile.
     Verify(AuditArgs),
 }
 
@@ -125,6 +136,9 @@ pub struct ServeArgs {
     /// rules the database must not be able to change it. Without it they lie beside the data folder.
     #[arg(long, env = "FITME_AUDIT_DIR", value_name = "FOLDER")]
     pub audit_dir: Option<PathBuf>,
+    /// What is let in.
+    #[command(flatten)]
+    pub edge: EdgeArgs,
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -140,7 +154,42 @@ pub struct ServeArgs {
     pub database: DatabaseArgs,
 }
 
-/// Options of `migrate`.
+/// A backup and its database.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The backup's file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which database, and who owns its tables.
+    #[command(flatten)]
+    pub of: MigrateArgs,
+}
+
+/// What the server lets in, and how.
+#[derive(Debug, Args)]
+pub struct EdgeArgs {
+    /// Certificate chain (PEM) with which the server speaks TLS itself. Without it a proxy in front speaks TLS.
+    #[arg(long, env = "FITME_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate. Both files are read again when they change.
+    #[arg(long, env = "FITME_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Web pages of other origins that may use this server, as https://app.example.org,https://… No others may.
+    #[arg(long, env = "FITME_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// How many proxies stand in front of the server, each of which adds the address that it was asked from to
+    /// X-Forwarded-For. What more such a header holds is not believed.
+    #[arg(long, env = "FITME_TRUSTED_PROXY_HOPS", value_name = "NUMBER", default_value_t = 0)]
+    pub trusted_proxy_hops: usize,
+    /// Requests a second from one address in the long run; a login counts as 20. Raise it where many people share one.
+    #[arg(long, env = "FITME_ADDRESS_PACE", value_name = "NUMBER", default_value_t = DEFAULT_ADDRESS_PACE)]
+    pub address_pace: NonZeroU32,
+    /// Where Prometheus finds /metrics: a loopback address and a port, such as 127.0.0.1:9100. Without it nowhere.
+    #[arg(long, env = "FITME_METRICS_ADDR", value_name = "ADDRESS:PORT")]
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// Options of what only the owner of the tables may do.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
     /// Which database to use.
@@ -253,6 +302,24 @@ impl DatabaseUrl {
         }
         PgConnectOptions::from_str(&self.0).map_err(|_| BadDatabaseUrl)
     }
+
+    /// For PostgreSQL's own programs: the address without its password, which goes into their environment, because other
+    /// users can read a command line.
+    ///
+    /// # Errors
+    /// When it is no address of a PostgreSQL database.
+    pub fn for_programs(&self) -> Result<(String, Option<String>), BadDatabaseUrl> {
+        self.connect_options()?;
+        let mut url = url::Url::parse(&self.0).map_err(|_| BadDatabaseUrl)?;
+        let password = url.password().map(|password| percent_decoded(password).ok_or(BadDatabaseUrl)).transpose()?;
+        url.set_password(None).map_err(|()| BadDatabaseUrl)?;
+        Ok((url.into(), password))
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let pair = format!("p={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
 }
 
 /// Takes any text: clap would print a refused value, and this one may hold a password.

@@ -137,6 +137,20 @@ pub async fn check(server: PgConnectOptions) -> Result<(), DatabaseError> {
     }
 }
 
+/// The last migration of this version.
+#[must_use]
+pub fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The last migration that the tables have; 0 where there are none.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_migration(connection: &mut PgConnection) -> Result<i64, DatabaseError> {
+    Ok(applied_versions(connection).await?.into_iter().max().unwrap_or_default())
+}
+
 async fn refuse_newer(connection: &mut PgConnection) -> Result<(), DatabaseError> {
     let applied = applied_versions(connection).await?;
     match applied.into_iter().find(|version| !MIGRATIONS.version_exists(*version)) {
@@ -171,6 +185,17 @@ pub async fn settings_that_lose_writes(pool: &PgPool) -> Result<Vec<String>, sql
     )
     .fetch_all(pool)
     .await
+}
+
+/// The database's version, as the number that it calls itself, and its clock, in seconds UTC. Touches no table.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn version_and_clock(pool: &PgPool) -> Result<(i32, f64), sqlx::Error> {
+    let asked = sqlx::query_as(
+        "SELECT current_setting('server_version_num')::int4, extract(epoch FROM clock_timestamp())::float8",
+    );
+    asked.fetch_one(pool).await
 }
 
 /// Whether the database answers now; for readiness.

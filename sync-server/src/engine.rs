@@ -2,6 +2,7 @@
 //! and the one-shot exchange drive the same thing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use fitme_core::limits;
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
@@ -18,6 +19,7 @@ use crate::hints::Hints;
 use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
+use crate::metrics::Metrics;
 use crate::regrants::Regrants;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
@@ -35,6 +37,8 @@ pub struct Engine {
     /// The sign-ins that are connected, so that they can be ended.
     pub live: LiveSignIns,
     clock: Clock,
+    /// What this node does, in numbers.
+    pub metrics: Metrics,
     hints: Hints,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
@@ -81,7 +85,8 @@ impl Engine {
                 told.regranted(grantee);
             }
         });
-        Self { pool, ingest, fanout, live: live_sign_ins, clock, hints, _workers: Arc::new(workers) }
+        let metrics = Metrics::default();
+        Self { pool, ingest, fanout, live: live_sign_ins, clock, metrics, hints, _workers: Arc::new(workers) }
     }
 
     /// Performs one effect of a session of `device`. What waits for the database is boxed: a connection has room for all
@@ -124,7 +129,9 @@ impl Engine {
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
     /// pushed again.
     pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>) -> Settled {
+        let began = Instant::now();
         let outcome = self.ingest.submit(device, feeds).await;
+        self.metrics.settled(&outcome.receipts, began.elapsed());
         // A commit that was not heard of, because its node died over it, is announced when the device pushes again.
         for own in outcome.own.iter().filter(|own| own.echo != Echo::Fresh) {
             self.fanout.head(own.feed, own.seq);

@@ -120,6 +120,12 @@ errors! {
     /// More invitations than can be open.
     TooManyInvites = "too_many_invites", CONFLICT, INFO,
         "Too many invitations of this account wait to be accepted; wait until some are accepted or over.";
+    /// More requests than one address or account may send.
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, WARN,
+        "Too many requests come from this network address or account; try again after the time in retry-after.";
+    /// A web page of another origin sends something, or opens a session.
+    CrossSite = "cross_site", FORBIDDEN, INFO,
+        "This page may not use the server from a browser; its operator can allow the page's origin by FITME_ALLOWED_ORIGINS.";
     /// The body is longer than this address takes.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, INFO,
         "The body is longer than this address takes; send less at once.";

@@ -1,20 +1,22 @@
 //! All of HTTP in one place: the routes, and the one stack of layers that every request passes.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderMap, HeaderName, Method, Response};
-use axum::middleware::{Next, from_fn};
+use axum::http::{HeaderMap, HeaderName, Method, Response, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::IntoResponse;
+use futures_util::StreamExt;
 use opentelemetry::propagation::Extractor;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
+use tower::util::option_layer;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -23,13 +25,17 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::auth::signing_keys;
+use crate::edge::{headers, origins, pace, peer, turns};
 use crate::error::{ApiError, Refusal};
 use crate::routes::Routes;
 use crate::state::AppState;
-use crate::{accounts, audit, erase, health, invites, once, ws};
+use crate::{accounts, audit, erase, health, invites, metrics, once, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
+/// Bytes of a body that is too long which are taken and thrown away before the answer, and for how long.
+const DISCARDED_BYTES: usize = 4 * once::REQUEST_BYTES;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// Longest request id that is taken over from a proxy.
 const REQUEST_ID_MAX_BYTES: usize = 64;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,14 +59,17 @@ pub fn routes() -> Routes {
 }
 
 /// Puts the layers around routes, outermost first. The order is fixed by a test:
-/// an answer of any layer carries the request id and is traced; a panic in any later layer becomes a typed error; waiting
-/// counts against the timeout; a server with too much to do spends no database query on finding out who asks, which closed
-/// routes do last of all; and the log knows who asked.
+/// an answer of any layer carries the request id and the defences of a browser and is traced; a panic in any later layer
+/// becomes a typed error; what a foreign page sends, and who asks too much, takes nobody's place; waiting counts against the
+/// timeout; a server with too much to do spends no database query on finding out who asks, which closed routes do last of
+/// all; and the log knows who asked.
 pub fn stack(routes: Routes, state: AppState) -> Router {
     let layers = ServiceBuilder::new()
         .map_request(drop_odd_request_id)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(map_response_with_state(state.clone(), headers::defend))
+        .layer(map_response_with_state(state.clone(), metrics::count_refusal))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(request_span)
@@ -71,11 +80,17 @@ pub fn stack(routes: Routes, state: AppState) -> Router {
                 .on_failure(()),
         )
         .layer(CatchPanicLayer::custom(answer_to_panic))
+        .layer(option_layer(state.edge.origins.cors()))
+        .layer(from_fn_with_state(state.clone(), origins::refuse_foreign))
+        .layer(from_fn_with_state(state.clone(), peer::find_peer))
+        .layer(from_fn_with_state(state.clone(), pace::pace_address))
+        .layer(from_fn(refuse_long_body))
         .layer(HandleErrorLayer::new(answer_to_layer))
         .timeout(state.limits.timeout)
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::new(state.limits.requests))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(from_fn_with_state(state.clone(), turns::wait_for_turn))
         .layer(from_fn(log));
     routes
         .guarded(&state)
@@ -83,6 +98,28 @@ pub fn stack(routes: Routes, state: AppState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(layers)
         .with_state(state)
+}
+
+/// A body that says it is longer than any route takes is refused before anything of it is looked at, whoever sends it.
+async fn refuse_long_body(request: Request, next: Next) -> Response<Body> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > once::REQUEST_BYTES as u64) {
+        let _time_is_up = tokio::time::timeout(DISCARD_TIME, discard(request.into_body())).await;
+        let refusal = Refusal::from(ApiError::PayloadTooLarge);
+        refusal.log();
+        return refusal.into_response();
+    }
+    next.run(request).await
+}
+
+/// Who sends a little too much hears why: an answer is lost where the connection ends on bytes that nobody took.
+async fn discard(body: Body) {
+    let (mut stream, mut left) = (body.into_data_stream(), DISCARDED_BYTES);
+    while left > 0
+        && let Some(Ok(bytes)) = stream.next().await
+    {
+        left = left.saturating_sub(bytes.len());
+    }
 }
 
 /// A request id that a proxy gave is kept, so that both logs can be read together; anything long or strange is not.

@@ -140,6 +140,12 @@ impl Ingest {
         outcome.await.unwrap_or_else(|_| Outcome::all_undecided(entries, Postponement::Unavailable))
     }
 
+    /// Payload that waits to be written, in KiB.
+    #[must_use]
+    pub fn waiting_kib(&self) -> usize {
+        ROOM_KIB - self.shared.room.available_permits()
+    }
+
     /// All of an account's feeds go through one lane, so their commits are announced in order.
     fn lane_of(&self, device: Device) -> &Entrance {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(device.account);

@@ -44,6 +44,12 @@ impl LiveSignIns {
         }
     }
 
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.lock().values().map(|connected| connected.count).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Connected>> {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }

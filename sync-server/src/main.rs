@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sync_server::config::{AuditCommand, Cli, Command};
-use sync_server::{admin, serve, shutdown, telemetry};
+use sync_server::{admin, backup, check, serve, shutdown, telemetry};
 
 /// Sending traces needs a second thread beside the one that waits for it.
 const LEAST_THREADS: usize = 2;
@@ -27,13 +27,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let shutdown = shutdown::on_signal()?;
     let telemetry = telemetry::start(&cli.telemetry)?;
     let result = match &cli.command {
-        Command::Serve(args) => serve::serve(args, shutdown).await.map_err(anyhow::Error::from),
-        Command::Migrate(args) => serve::migrate(args).await.map_err(anyhow::Error::from),
-        Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await.map_err(anyhow::Error::from),
-        Command::Admin(args) => admin::run(args).await.map_err(anyhow::Error::from),
+        // The others end as any program does when they are interrupted.
+        Command::Serve(args) => serve::serve(args, shutdown::on_signal()?).await.map_err(Into::into),
+        Command::Check(args) => check::run(args).await.map_err(Into::into),
+        Command::Backup(args) => backup::write(args).await.map_err(Into::into),
+        Command::Restore(args) => backup::read(args).await.map_err(Into::into),
+        Command::Migrate(args) => serve::migrate(args).await.map_err(Into::into),
+        Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await.map_err(Into::into),
+        Command::Admin(args) => admin::run(args).await.map_err(Into::into),
     };
     telemetry.stop().await;
     result

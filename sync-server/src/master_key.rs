@@ -13,7 +13,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use crate::bytes::{hex, random_bytes};
 
 /// Its file in the server's data folder, where no other is named.
-const DEFAULT_FILE: &str = "master.key";
+pub const DEFAULT_FILE: &str = "master.key";
 /// Bytes of the key.
 const KEY_BYTES: usize = 32;
 /// Bits of the file's mode that let others read or change it.

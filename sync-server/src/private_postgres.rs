@@ -26,6 +26,7 @@ use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use binaries::Binaries;
+pub use binaries::find_program;
 use data_lock::DataLock;
 pub use error::PrivatePostgresError;
 use pid_file::PidFile;
@@ -120,32 +121,36 @@ impl PrivatePostgres {
     }
 
     /// How to connect to the database of a server that runs on `data`; `None` if none does.
-    ///
-    /// # Errors
-    /// When what runs there is not of a server's making.
-    pub async fn running(data: impl Into<PathBuf>) -> Result<Option<PgConnectOptions>, PrivatePostgresError> {
-        let data = data.into();
-        let found = tokio::task::spawn_blocking(move || {
-            let place = Place::under(&data);
-            adopt(&place, Owner::of(&place.cluster)?)
-        });
-        let found = found.await.map_err(|error| PrivatePostgresError::Program {
-            program: "looking for PostgreSQL",
-            reason: error.to_string(),
-        })??;
-        Ok(found.map(|(_, socket_dir)| options(&socket_dir).username(SERVER)))
+    #[must_use]
+    pub fn running(data: &Path) -> Option<PgConnectOptions> {
+        Some(options_at(&Self::socket_of_running(data)?, SERVER))
+    }
+
+    /// Whether there is a cluster under `data`.
+    #[must_use]
+    pub fn exists(data: &Path) -> bool {
+        cluster_version(&Place::under(data).cluster).is_some()
+    }
+
+    /// Where the one listens that another process runs under `data`, if one does.
+    #[must_use]
+    pub fn socket_of_running(data: &Path) -> Option<PathBuf> {
+        let cluster = Place::under(data).cluster;
+        let file = PidFile::read(&cluster).filter(|file| file.ready && pid_file::serves(file.pid, &cluster))?;
+        let owner = Owner::of(&cluster).ok()?;
+        file.socket_dir.filter(|folder| socket_dir::is_private(folder, owner))
     }
 
     /// How the server connects to its database, once that is migrated.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
-        self.owner_options().username(SERVER)
+        options_at(&self.socket_dir, SERVER)
     }
 
     /// How the owner of the tables connects to the same database.
     #[must_use]
     pub fn owner_options(&self) -> PgConnectOptions {
-        options(&self.socket_dir)
+        options_at(&self.socket_dir, OWNER)
     }
 
     /// The owner's address, for other programs. It holds no secret: the socket's folder is what is closed.
@@ -157,8 +162,7 @@ impl PrivatePostgres {
     /// The address of a database of the same cluster, for one who logs in.
     #[must_use]
     pub fn url_of(&self, database: &str, login: &str) -> String {
-        let socket_dir = self.socket_dir.display();
-        format!("postgres://{login}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
+        url_of(&self.socket_dir, database, login)
     }
 
     /// The process id of PostgreSQL's first process.
@@ -257,6 +261,28 @@ impl PrivatePostgres {
     }
 }
 
+/// How `login` connects to the server's database behind this socket.
+#[must_use]
+pub fn options_at(socket_dir: &Path, login: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(SOCKET_PORT)
+        .username(login)
+        .database(DATABASE)
+        .ssl_mode(PgSslMode::Disable)
+}
+
+/// The address of the server's database behind this socket, for `login`.
+#[must_use]
+pub fn url_at(socket_dir: &Path, login: &str) -> String {
+    url_of(socket_dir, DATABASE, login)
+}
+
+fn url_of(socket_dir: &Path, database: &str, login: &str) -> String {
+    let socket_dir = socket_dir.display();
+    format!("postgres://{login}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
+}
+
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if let Err(error) = self.stop_blocking() {
@@ -299,15 +325,6 @@ impl Place {
             _ => format!("its log is {}", self.log.display()),
         }
     }
-}
-
-fn options(socket_dir: &Path) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass()
-        .socket(socket_dir)
-        .port(SOCKET_PORT)
-        .username(OWNER)
-        .database(DATABASE)
-        .ssl_mode(PgSslMode::Disable)
 }
 
 /// Waits for a cluster that already runs here to be ready; `None` when none does.

@@ -8,6 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 
 use crate::auth::authenticate;
+use crate::edge::pace::pace_account;
 use crate::state::AppState;
 
 /// Whom a route answers.
@@ -77,9 +78,10 @@ impl Routes {
         &self.list
     }
 
-    /// The routes as axum serves them; those that are closed ask for the token first.
+    /// The routes as axum serves them; those that are closed ask for the token first, then whether its account asks too much.
     pub(crate) fn guarded(self, state: &AppState) -> Router<AppState> {
-        self.open.merge(self.closed.route_layer(from_fn_with_state(state.clone(), authenticate)))
+        let closed = self.closed.route_layer(from_fn_with_state(state.clone(), pace_account));
+        self.open.merge(closed.route_layer(from_fn_with_state(state.clone(), authenticate)))
     }
 }
 

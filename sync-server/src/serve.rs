@@ -2,9 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -15,18 +13,20 @@ use crate::audit::verify::{VerifyError, verify};
 use crate::audit::{self, Audit, AuditError};
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
+use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, EdgeArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
-use crate::erase;
+use crate::edge::Edge;
+use crate::edge::connections::{self, Bounds};
+use crate::edge::lobby::{Lobby, Room};
+use crate::edge::origins::BadOrigin;
+use crate::edge::tls::{self, Tls, TlsError};
+use crate::erase::list::{self, Applied, ApplyError};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
+use crate::metrics::{self, MetricsError};
 use crate::private_postgres::{self, PrivatePostgres, PrivatePostgresError};
-use crate::slow_reader::{Patience, PatientListener, Peer};
 use crate::state::AppState;
-
-/// How long running requests may take to finish once the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the server does not run; each is a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,9 @@ pub enum ServeError {
     /// No place for signed heads.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// What was erased before cannot be erased again.
+    #[error(transparent)]
+    Erasures(#[from] ApplyError),
     /// The records of access could not be checked.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -66,6 +69,15 @@ pub enum ServeError {
     /// Its address is none.
     #[error(transparent)]
     BadDatabaseUrl(#[from] BadDatabaseUrl),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// An allowed origin is none.
+    #[error(transparent)]
+    BadOrigin(#[from] BadOrigin),
     /// Nobody is named who may migrate.
     #[error(
         "migrate needs FITME_OWNER_DATABASE_URL, the database of DATABASE_URL with the login of the one who owns its tables: \
@@ -97,10 +109,36 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
+    let entrance = Entrance::open(&args.edge, &shutdown).await?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, args, &database.pool, master, mailer, shutdown).await;
+    let served = answer(listener, args, &database.pool, master, mailer, entrance, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
+}
+
+/// How connections and requests are let in.
+struct Entrance {
+    edge: Edge,
+    bounds: Bounds,
+    tls: Option<Tls>,
+    metrics: Option<TcpListener>,
+}
+
+impl Entrance {
+    async fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
+        let files = args.tls_cert.clone().zip(args.tls_key.clone());
+        let files = files.map(|(certificate, key)| tls::Files { certificate, key });
+        let tls = files.map(|files| Tls::open(files, shutdown.clone())).transpose()?;
+        let mut room = Room::default();
+        if args.trusted_proxy_hops > 0 {
+            room.of_one_address = room.places;
+        }
+        let metrics = match args.metrics_addr {
+            Some(address) => Some(metrics::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { edge: Edge::of(args)?, bounds: Bounds { lobby: Lobby::of(room), ..Bounds::default() }, tls, metrics })
+    }
 }
 
 /// Brings the tables up to date, as their owner.
@@ -123,7 +161,7 @@ pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
 /// When something was, or the check is not possible.
 pub async fn verify_audit(args: &AuditArgs) -> Result<(), ServeError> {
     let master = MasterKey::existing(args.master_key.as_deref(), &args.database.data)?;
-    let database = Database::open(&args.database).await?;
+    let database = Database::open_beside(&args.database).await?;
     let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
     let verified = verify(&database.pool, &master, &folder).await;
     database.close().await?;
@@ -138,22 +176,34 @@ async fn answer(
     pool: &PgPool,
     master: MasterKey,
     mailer: Mailer,
+    entrance: Entrance,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
     let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
     let audit = Audit::open(pool.clone(), &master, Clock::default(), &folder)?;
-    let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown).await?;
+    let mut state =
+        AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown.clone()).await?;
     state.limits.backup_days = args.backup_days;
     if let Some(file) = &args.erasures {
-        let keep = erase::list::keep(pool.clone(), file.clone());
+        let Applied { accounts, records, .. } =
+            list::catch_up(pool, &audit, &state.engine.ingest, &state.clock, file).await?;
+        if accounts + records > 0 {
+            tracing::warn!(accounts, records, "the database is an older one: what was erased since was erased again");
+        }
+        let keep = list::keep(pool.clone(), file.clone());
         tokio::spawn(state.shutdown.clone().run_until_cancelled_owned(keep));
     }
-    announce(&format!("listening on http://{}", listener.local_addr()?))?;
-    let listened = listen(listener, state).await;
+    state.edge = entrance.edge;
+    if let Some(listener) = entrance.metrics {
+        metrics::serve(listener, state.engine.clone(), shutdown.clone());
+    }
+    let scheme = if entrance.tls.is_some() { "https" } else { "http" };
+    announce(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
+    connections::serve(listener, router(state), entrance.bounds, entrance.tls, shutdown).await;
     audit.finish().await;
-    Ok(listened?)
+    Ok(())
 }
 
 fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
@@ -161,28 +211,9 @@ fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
 }
 
 /// Answers on this address until the state's `shutdown`.
-///
-/// # Errors
-/// When the operating system ends it.
-pub async fn listen(listener: TcpListener, state: AppState) -> std::io::Result<()> {
+pub async fn listen(listener: TcpListener, state: AppState) {
     let shutdown = state.shutdown.clone();
-    // Small messages must not wait for an acknowledgement of the one before.
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let listener = PatientListener::new(listener, Patience::default());
-    let service = router(state).into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    tokio::select! {
-        ended = server.into_future() => ended?,
-        () = drained(shutdown) => tracing::warn!("connections were cut that did not end in time"),
-    }
-    Ok(())
-}
-
-async fn drained(shutdown: CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
+    connections::serve(listener, router(state), Bounds::default(), None, shutdown).await;
 }
 
 /// The address is the last line on standard output, as is the outcome of a check: people and scripts read it there.
@@ -216,7 +247,7 @@ impl Database {
     pub(crate) async fn open_beside(args: &DatabaseArgs) -> Result<Self, ServeError> {
         let running = match &args.database_url {
             Some(_) => None,
-            None => PrivatePostgres::running(&args.data).await?,
+            None => PrivatePostgres::running(&args.data),
         };
         match running {
             Some(options) => Self::given(options).await,

@@ -4,13 +4,11 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -31,42 +29,9 @@ impl Default for Patience {
     }
 }
 
-/// A listener whose connections are cut when their clients are too slow.
-pub struct PatientListener<L> {
-    listener: L,
-    patience: Patience,
-}
-
-impl<L> PatientListener<L> {
-    /// Wraps `listener`.
-    pub fn new(listener: L, patience: Patience) -> Self {
-        Self { listener, patience }
-    }
-}
-
-impl<L: Listener> Listener for PatientListener<L> {
-    type Io = PatientIo<L::Io>;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (io, address) = self.listener.accept().await;
-        (PatientIo::new(io, self.patience), address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
-
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
-
-impl<L: Listener<Addr = SocketAddr>> Connected<IncomingStream<'_, PatientListener<L>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, PatientListener<L>>) -> Self {
-        Self(stream.remote_addr().ip())
-    }
-}
 
 /// A connection that is cut when its client is too slow.
 pub struct PatientIo<S> {
@@ -82,7 +47,8 @@ struct Waiting {
 }
 
 impl<S> PatientIo<S> {
-    fn new(stream: S, patience: Patience) -> Self {
+    /// Wraps a connection.
+    pub fn new(stream: S, patience: Patience) -> Self {
         Self { stream, patience, waiting: None }
     }
 

@@ -12,6 +12,7 @@ use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
 use crate::devices::{Allowance, Devices};
+use crate::edge::Edge;
 use crate::engine::Engine;
 use crate::erase::DEFAULT_BACKUP_DAYS;
 use crate::mail::Mailer;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub passwords: Passwords,
     /// The devices that are connected to this node.
     pub devices: Devices,
+    /// What every request meets first.
+    pub edge: Edge,
     /// Cancelled when the server ends: long-lived connections say goodbye then.
     pub shutdown: CancellationToken,
     /// Bounds of every request.
@@ -104,6 +107,7 @@ impl AppState {
             audit,
             passwords: Passwords::default(),
             devices: Devices::default(),
+            edge: Edge::default(),
             limits: Limits::default(),
             pool,
             clock,

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::binaries::built;
+use crate::logs;
 
 /// Password of every test account that does not choose its own.
 const PASSWORD: &str = "correct horse battery";
@@ -16,6 +17,7 @@ pub struct Device {
     home: TempDir,
     password: String,
     new_password: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -49,7 +51,7 @@ impl Device {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { name: name.to_owned(), home, password: PASSWORD.to_owned(), new_password: None }
+        Self { name: name.to_owned(), home, password: PASSWORD.to_owned(), new_password: None, environment: Vec::new() }
     }
 
     /// The same device with another password in its environment.
@@ -63,6 +65,13 @@ impl Device {
     #[must_use]
     pub fn with_new_password(mut self, password: &str) -> Self {
         self.new_password = Some(password.to_owned());
+        self
+    }
+
+    /// The same device with one more variable in its environment.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -128,6 +137,10 @@ impl Device {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(built("fitme"));
         command.arg("--home").arg(self.home()).args(args).env("FITME_PASSWORD", &self.password);
+        if let Some(kept) = logs::file("device") {
+            command.env("FITME_LOG", logs::LEVEL).env("FITME_LOG_FILE", kept);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(password) = &self.new_password {
             command.env("FITME_NEW_PASSWORD", password);
         }

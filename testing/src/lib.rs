@@ -4,17 +4,20 @@
 //! be used inside and outside of async code.
 
 mod binaries;
+mod certificate;
 mod device;
 pub mod entries;
 mod letters;
+mod logs;
 mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
 mod waiting;
 
+pub use certificate::Certificate;
 pub use device::{Device, Outcome};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};
-pub use server_process::ServerProcess;
+pub use server_process::{ServerProcess, run_server};
 pub use waiting::{PATIENCE, wait_for, wait_until};

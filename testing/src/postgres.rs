@@ -15,6 +15,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use sync_server::private_postgres::{OWNER, PrivatePostgres, SERVER};
 use tempfile::TempDir;
 
+use crate::logs;
+
 /// Database that has all migrations; the others are copied from it, which is faster than migrating each.
 const TEMPLATE: &str = "migrated";
 /// Waits for the end of the test process, however it ends, then stops PostgreSQL and removes its folders.
@@ -22,6 +24,7 @@ const TEMPLATE: &str = "migrated";
 const GUARD: &str = r#"read -r _
 kill -INT "$1" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
+[ -z "$4" ] || cp "$2/postgres.log" "$4" 2>/dev/null
 rm -rf "$2" "$3""#;
 
 /// A private cluster. The one of [`Postgres::shared`] lives as long as the test process.
@@ -191,6 +194,7 @@ fn guard(private: &PrivatePostgres, data: &TempDir) -> Child {
         .arg(private.pid().to_string())
         .arg(data.path())
         .arg(private.socket_dir())
+        .arg(logs::file("postgres").unwrap_or_default())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,5 +1,6 @@
 //! The real server in the test's own process: its clock can be moved, and its access tokens can be made short.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::mpsc;
@@ -13,6 +14,7 @@ use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::config::{DEFAULT_SENDER, MailArgs};
 use sync_server::db::{self, installation};
+use sync_server::edge::pace::Pace;
 use sync_server::mail::Mailer;
 use sync_server::master_key::MasterKey;
 use sync_server::serve;
@@ -58,7 +60,7 @@ impl ServerHere {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
                 let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
                 let _test_is_over = ready.send((url, state.clone()));
-                serve::listen(listener, state).await.expect("it serves until it is told to stop");
+                serve::listen(listener, state).await;
             });
         });
         let (url, state) = started.recv().expect("the server starts");
@@ -102,7 +104,10 @@ pub async fn state_on(pool: PgPool, master: MasterKey, clock: Clock, data: &Path
     let audit = Audit::open(pool.clone(), &master, clock.clone(), &data.join("audit"));
     let audit = audit.unwrap_or_else(|error| panic!("{error}"));
     let state = AppState::new(pool, master, clock, mailer, audit, CancellationToken::new()).await;
-    state.unwrap_or_else(|error| panic!("{error}"))
+    let mut state = state.unwrap_or_else(|error| panic!("{error}"));
+    // Tests that move the clock log in more often than anybody does by the wall's.
+    state.edge.pace = Pace::of(NonZeroU32::MAX);
+    state
 }
 
 impl Drop for ServerHere {

@@ -14,6 +14,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::binaries::built;
 use crate::device::Outcome;
 use crate::letters;
+use crate::logs;
 
 const ANNOUNCEMENT: &str = "listening on ";
 /// How long a server may take to end after it was asked to.
@@ -27,9 +28,12 @@ pub struct ServerProcess {
 }
 
 struct Setup {
-    /// Where it keeps its data and where this file keeps its log.
+    /// Where its data lies.
     home: TempDir,
     data: PathBuf,
+    log: PathBuf,
+    /// Whether the log is kept when the test is over.
+    log_is_kept: bool,
     database_url: Option<String>,
     environment: Vec<(String, String)>,
 }
@@ -54,8 +58,11 @@ impl ServerProcess {
     #[must_use]
     pub fn start_with(database_url: Option<&str>, environment: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
+        let kept = logs::file("server");
         let setup = Setup {
             data: home.path().join("data"),
+            log_is_kept: kept.is_some(),
+            log: kept.unwrap_or_else(|| home.path().join("server.log")),
             home,
             database_url: database_url.map(ToOwned::to_owned),
             environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -153,7 +160,30 @@ impl Drop for ServerProcess {
             let _ = self.child.wait();
         }
         stop_left_postgres(&self.setup.data);
+        if let Some(kept) = logs::file("postgres") {
+            let _there_may_be_none = std::fs::copy(self.setup.data.join("postgres.log"), kept);
+        }
     }
+}
+
+/// Runs another command of the server's program to its end, without anything of the test's own environment that it reads.
+///
+/// # Panics
+/// When the program is not built.
+#[must_use]
+pub fn run_server(args: &[&str], environment: &[(&str, &str)]) -> Outcome {
+    let mut command = Command::new(built("sync-server"));
+    command.args(args).env_remove("DATABASE_URL");
+    let kept = logs::file("command");
+    if kept.is_some() {
+        command.env("FITME_LOG", logs::LEVEL);
+    }
+    command.envs(environment.iter().copied());
+    let outcome = Outcome::of(command.stdin(Stdio::null()));
+    if let Some(kept) = kept {
+        std::fs::write(kept, &outcome.stderr).expect("the folder of the logs is ours");
+    }
+    outcome
 }
 
 /// A killed server leaves its PostgreSQL running, as it should; when the test is over that has to end too. Starting and
@@ -181,12 +211,8 @@ fn master_key_file() -> &'static Path {
 }
 
 impl Setup {
-    fn log_file(&self) -> PathBuf {
-        self.home.path().join("server.log")
-    }
-
     fn log(&self) -> String {
-        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The program on this server's database and data.
@@ -197,13 +223,16 @@ impl Setup {
         if let Some(url) = &self.database_url {
             command.env("DATABASE_URL", url).env("FITME_MASTER_KEY", master_key_file());
         }
+        if self.log_is_kept {
+            command.env("FITME_LOG", logs::LEVEL);
+        }
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }
 
     /// Starts the server and waits for the line with its address.
     fn launch(&self, listen: &str) -> (Child, String) {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
+        let log = File::options().create(true).append(true).open(&self.log).expect("the folder is ours");
         let mut child = self
             .command(&["serve"])
             .env("FITME_LISTEN", listen)

@@ -4,6 +4,7 @@
 //!     account 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49
 //!     record 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49 01936d3f-0b1c-7d2e-9f00-112233445566
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -43,6 +44,14 @@ pub struct BadLine(String);
 /// Why a list was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
+    /// It cannot be read.
+    #[error("{} cannot be read ({reason}); it must be known what was erased before anybody is served", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What the operating system said.
+        reason: io::Error,
+    },
     /// It is damaged; nothing of it was applied.
     #[error(transparent)]
     Line(#[from] BadLine),
@@ -99,12 +108,16 @@ impl FromStr for Line {
     }
 }
 
-/// The lines of a list. A last one that was cut off by a crash was written again behind it.
+/// The lines of a list. One that was cut off by a crash is passed over: it was written again behind it.
 ///
 /// # Errors
 /// [`BadLine`] for another one that is none.
 pub fn parse(text: &str) -> Result<Vec<Line>, BadLine> {
-    text.lines().filter(|line| !line.is_empty()).map(str::parse).collect()
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    let is_whole = |(at, line): &(usize, &&str)| {
+        line.parse::<Line>().is_ok() || !lines[at + 1..].iter().any(|later| later.starts_with(**line))
+    };
+    lines.iter().enumerate().filter(is_whole).map(|(_, line)| line.parse()).collect()
 }
 
 /// Copies what is new into the file, for as long as it is polled.
@@ -165,7 +178,43 @@ fn append(file: &Path, lines: &[Line]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Erases again what a list names, after a restore from a backup. Twice changes nothing.
+/// Erases again what the file names and the database does not know of, because it comes from a backup: before anybody is
+/// served.
+///
+/// # Errors
+/// [`ApplyError`]; what was applied before it stays applied.
+pub async fn catch_up(
+    pool: &PgPool,
+    audit: &Audit,
+    ingest: &Ingest,
+    clock: &Clock,
+    file: &Path,
+) -> Result<Applied, ApplyError> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Applied::default()),
+        read => read.map_err(|reason| ApplyError::File { file: file.to_owned(), reason })?,
+    };
+    let mut lines = parse(&text)?;
+    let known = known(pool).await?;
+    lines.retain(|line| match line {
+        Line::Account(_) => !known.contains(line),
+        Line::Record(account, _) => !known.contains(line) && !known.contains(&Line::Account(*account)),
+    });
+    apply_again(pool, audit, ingest, clock, &lines).await
+}
+
+/// What the database knows to be erased.
+async fn known(pool: &PgPool) -> Result<HashSet<Line>, sqlx::Error> {
+    let mut tx = wall::begin_as(pool, wall::BEGIN_READING, Role::Tidy).await?;
+    let rows = sqlx::query!("SELECT account, doc_id FROM erasures").fetch_all(&mut *tx).await?;
+    let line = |account, doc_id: &[u8]| match DocId::from_slice(doc_id) {
+        Some(doc_id) => Line::Record(account, doc_id),
+        None => Line::Account(account),
+    };
+    Ok(rows.into_iter().map(|row| line(row.account, &row.doc_id)).collect())
+}
+
+/// Erases again what a list names. Twice changes nothing.
 ///
 /// # Errors
 /// [`ApplyError`]; what was applied before it stays applied.
@@ -174,10 +223,10 @@ pub async fn apply_again(
     audit: &Audit,
     ingest: &Ingest,
     clock: &Clock,
-    list: &str,
+    list: &[Line],
 ) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
-    for line in parse(list)? {
+    for line in list.iter().copied() {
         let done = match line {
             Line::Account(account) => {
                 let days = super::DEFAULT_BACKUP_DAYS;
@@ -209,6 +258,8 @@ mod tests {
         append(file.path(), &lines[..1]).unwrap();
         append(file.path(), &lines[1..]).unwrap();
         assert_eq!(parse(&std::fs::read_to_string(file.path()).unwrap()).unwrap(), lines);
+        let (first, rest) = (lines[0].to_string(), lines[1].to_string());
+        assert_eq!(parse(&format!("{}\n{first}\n{rest}\n", &first[..20])).unwrap(), lines, "cut off by a crash");
         for strange in ["account", "account 7", "record 7 8", "erase everything"] {
             assert_eq!(parse(strange), Err(BadLine(strange.to_owned())));
         }

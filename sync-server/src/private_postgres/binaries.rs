@@ -29,6 +29,13 @@ pub(super) fn find(wanted: Option<u32>) -> Result<Binaries, PrivatePostgresError
     }
 }
 
+/// Another of PostgreSQL's programs. Debian's folders come first: what lies in its PATH is a script that picks a version
+/// by clusters of its own.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    debian_folders().into_iter().chain(folders()).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
 /// The places to look in, best first.
 fn folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
