@@ -15,6 +15,7 @@ mod list;
 mod log;
 mod logout;
 mod notation;
+mod oidc;
 mod out;
 mod pick;
 mod recovery;
@@ -72,7 +73,9 @@ enum Command {
     /// Make an account; what is here already becomes its first data
     Signup(account::NewAccount),
     /// Give this home to an account that exists
-    Login(account::Who),
+    Login(account::Login),
+    /// Let the server's sign-in provider enter your account beside the password
+    Link(oidc::Link),
     /// Send what is new, then sign this device out and empty its home
     Logout(logout::How),
     /// List the account's devices, name them, and sign out those that are gone
@@ -255,8 +258,9 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
 
 fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     match command {
-        Command::Signup(who) => account::sign_up(who, store, out),
-        Command::Login(who) => account::log_in(who, store, out),
+        Command::Signup(new) => account::sign_up(new, store, out),
+        Command::Login(login) => account::log_in(login, store, out),
+        Command::Link(how) => oidc::link(&how, store, out),
         // It takes the store away, see above.
         Command::Logout(_) => Ok(()),
         Command::Devices(what) => devices::run(&what, store, out),

@@ -24,6 +24,7 @@ pub mod devices;
 pub mod housekeeping;
 pub mod lockout;
 pub mod mailed_tokens;
+pub mod oidc;
 pub mod password;
 pub mod refresh_token;
 pub mod sign_ins;
@@ -49,6 +50,7 @@ pub fn routes() -> Router<AppState> {
         .merge(address::routes())
         .merge(password::routes())
         .merge(totp::routes())
+        .merge(oidc::routes())
 }
 
 /// What a device needs to begin.
@@ -70,7 +72,7 @@ async fn sign_up(
     let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
     let hash = state.passwords.hash(password).await?;
     let mut tx = state.pool.begin().await?;
-    let account = insert_account(&mut tx, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
+    let account = insert_account(&mut tx, &email, Some(&hash), role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     address::send_token(&state, account);
@@ -91,7 +93,8 @@ async fn log_in(
         .fetch_optional(&state.pool)
         .await?;
     let (account, hash) = known.map(|row| (row.account, row.password_hash)).unzip();
-    let fits = match state.passwords.fits(password, hash).await {
+    // Who enters by a provider alone has no password: any is wrong, at the same cost.
+    let fits = match state.passwords.fits(password, hash.flatten()).await {
         Ok(fits) => fits,
         Err(busy) => {
             attempt.was_not_looked_at(&state.pool).await?;
@@ -108,7 +111,12 @@ async fn log_in(
     Ok(Json(signed_in))
 }
 
-async fn insert_account(db: &mut PgConnection, email: &str, password_hash: &str, role: &str) -> Result<Uuid, Refusal> {
+async fn insert_account(
+    db: &mut PgConnection,
+    email: &str,
+    password_hash: Option<&str>,
+    role: &str,
+) -> Result<Uuid, Refusal> {
     let account = Uuid::now_v7();
     sqlx::query!(
         "INSERT INTO accounts (account, email, password_hash, role) VALUES ($1, $2, $3, $4)",

@@ -19,9 +19,12 @@ pub mod ed25519;
 pub mod signing_keys;
 
 /// What anybody may ask for.
-const OPEN_ROUTES: [&str; 10] = [
+const OPEN_ROUTES: [&str; 13] = [
     "/v1/signup",
     "/v1/login",
+    "/v1/oidc/start",
+    "/v1/oidc/callback",
+    "/v1/oidc/finish",
     "/v1/confirm",
     "/v1/password/forgotten",
     "/v1/password/reset",

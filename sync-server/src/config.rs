@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::accounts::oidc::settings::OidcArgs;
+
 /// Where `serve` listens when nothing else is said: this computer alone.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Where the server keeps its data when nothing else is said.
@@ -49,6 +51,9 @@ pub struct ServeArgs {
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
+    /// Who else signs people in.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::oidc::provider::Provider;
+use crate::accounts::oidc::settings::{OidcError, Settings};
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
 use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
@@ -47,6 +49,9 @@ pub enum ServeError {
     /// No mail.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// No sign-in provider.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// No keys for access tokens.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeysError),
@@ -78,8 +83,9 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
+    let oidc = Settings::of(&args.oidc)?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, &database.pool, master, mailer, shutdown).await;
+    let served = answer(listener, &database.pool, master, mailer, oidc, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -98,11 +104,13 @@ async fn answer(
     pool: &PgPool,
     master: MasterKey,
     mailer: Mailer,
+    oidc: Option<Settings>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
-    let state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
+    let mut state = AppState::new(pool.clone(), master, Clock::default(), mailer, shutdown).await?;
+    state.oidc = oidc.map(|settings| Provider::new(settings, state.clock.clone())).transpose()?;
     announce(&format!("listening on http://{}", listener.local_addr()?))?;
     Ok(listen(listener, state).await?)
 }

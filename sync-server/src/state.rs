@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::device_key::Challenges;
 use crate::accounts::housekeeping;
+use crate::accounts::oidc::provider::Provider;
 use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub struct AppState {
     pub mailer: Mailer,
     /// What devices sign to prove themselves.
     pub challenges: Challenges,
+    /// Signs people in beside passwords, where the operator named one.
+    pub oidc: Option<Provider>,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     /// The devices that are connected to this node.
@@ -87,6 +90,7 @@ impl AppState {
             challenges: Challenges::new(&master),
             master,
             mailer,
+            oidc: None,
             passwords: Passwords::default(),
             devices: Devices::default(),
             limits: Limits::default(),

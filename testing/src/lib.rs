@@ -4,15 +4,19 @@
 //! be used inside and outside of async code.
 
 mod binaries;
+mod browser;
 mod device;
 pub mod entries;
 mod letters;
+mod oidc_provider;
 mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
 
+pub use browser::Browser;
 pub use device::{Device, Outcome};
+pub use oidc_provider::{OidcProvider, PUBLIC_URL, TOKEN_SECONDS};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};
 pub use server_process::ServerProcess;

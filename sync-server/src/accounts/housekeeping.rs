@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::{lockout, mailed_tokens, sign_ins};
+use super::{lockout, mailed_tokens, oidc, sign_ins};
 use crate::clock::Clock;
 
 /// How often each node looks. Several do no harm: what is gone is gone.
@@ -27,5 +27,6 @@ pub async fn keep_tidy(pool: PgPool, clock: Clock) {
 pub async fn tidy(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
     lockout::prune(pool, now_ms).await?;
     mailed_tokens::prune(pool, now_ms).await?;
+    oidc::pending::prune(pool, now_ms).await?;
     sign_ins::prune(pool, now_ms).await
 }

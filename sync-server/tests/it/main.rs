@@ -15,6 +15,7 @@ mod invariants;
 mod invites;
 mod lockout;
 mod merge_worker;
+mod oidc;
 mod phones;
 mod postgres_away;
 mod private_postgres;

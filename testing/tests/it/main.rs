@@ -7,6 +7,7 @@ mod errors_doc;
 mod full_disk;
 mod kill;
 mod login_again;
+mod oidc;
 mod quarantine;
 mod recovery;
 mod restored;
