@@ -31,15 +31,14 @@ pub fn summary(feeds: impl IntoIterator<Item = (FeedId, Epoch, u64, Digest)>) ->
     summary
 }
 
-/// The summary that a device with these cursors has if its history is this one; `None` if it cannot be.
+/// The summary that a device with these cursors has if its history is this one; `None` if it cannot be. Both are in
+/// ascending order, so one walk finds all: a trainer has thousands of feeds.
 fn summary_at(account: &Account, cursors: &Cursors) -> Option<[u8; 16]> {
-    let held = cursors
-        .0
-        .iter()
-        .map(|(id, cursor)| {
-            let feed = account.feeds.iter().find(|feed| feed.feed == *id)?;
-            Some((feed.feed, feed.epoch, *cursor, feed.digest_at_cursor?))
-        })
-        .collect::<Option<Vec<_>>>()?;
+    let mut feeds = account.feeds.iter();
+    let held = cursors.0.iter().map(|(id, cursor)| {
+        let feed = feeds.find(|feed| feed.feed >= *id).filter(|feed| feed.feed == *id)?;
+        Some((feed.feed, feed.epoch, *cursor, feed.digest_at_cursor?))
+    });
+    let held = held.collect::<Option<Vec<_>>>()?;
     Some(summary(held))
 }

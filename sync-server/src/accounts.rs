@@ -1,9 +1,8 @@
 //! Sign-up and login: each registers the asking device, signs it in, and hands it its tokens and the account's feeds.
 
+use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use fitme_core::policy::Role;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -14,6 +13,7 @@ use crate::auth::Device;
 use crate::db::installation;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::slow_reader::Peer;
 use crate::state::AppState;
 
@@ -41,10 +41,10 @@ use tokens::Tokens;
 const ONE_ACCOUNT_AN_EMAIL: &str = "accounts_email";
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/signup", post(sign_up))
-        .route("/v1/login", post(log_in))
+pub fn routes() -> Routes {
+    Routes::new()
+        .open(Method::POST, "/v1/signup", sign_up)
+        .open(Method::POST, "/v1/login", log_in)
         .merge(tokens::routes())
         .merge(devices::routes())
         .merge(address::routes())

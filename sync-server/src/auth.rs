@@ -1,9 +1,7 @@
-//! Who asks: the access token of a device, and the middleware that turns it into an [`Access`].
-//!
-//! Everything is closed unless it stands in [`OPEN_ROUTES`]: a route that is added later is protected without anybody
-//! having to think of it.
+//! Who asks: the access token of a device, and the middleware of closed routes ([`crate::routes`]) that turns it into an
+//! [`Access`].
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -17,23 +15,6 @@ use crate::state::AppState;
 pub mod access_token;
 pub mod ed25519;
 pub mod signing_keys;
-
-/// What anybody may ask for.
-const OPEN_ROUTES: [&str; 13] = [
-    "/v1/signup",
-    "/v1/login",
-    "/v1/oidc/start",
-    "/v1/oidc/callback",
-    "/v1/oidc/finish",
-    "/v1/confirm",
-    "/v1/password/forgotten",
-    "/v1/password/reset",
-    "/v1/token",
-    "/v1/token/challenge",
-    "/.well-known/jwks.json",
-    "/healthz",
-    "/readyz",
-];
 
 /// The device that asks, proved by its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,32 +36,20 @@ pub struct Access {
     pub expires_at_ms: i64,
 }
 
-/// Middleware: lets through what anybody may ask for and what comes with a valid token; puts the [`Access`] beside the
-/// request and the device's id into the request's span.
+/// Middleware: lets through what comes with a valid token; puts the [`Access`] beside the request and the device's id into
+/// the request's span.
 pub async fn authenticate(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    if needs_token(&request) {
-        let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated);
-        let access = match token {
-            Ok(token) => access_by(&state, token).await,
-            Err(missing) => Err(missing.into()),
-        };
-        let access = access.inspect_err(Refusal::log)?;
-        let span = tracing::Span::current();
-        span.record("device", tracing::field::display(access.device.device));
-        span.record("account", tracing::field::display(access.device.account));
-        request.extensions_mut().insert(access);
-    }
+    let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated)?;
+    let access = access_by(&state, token).await?;
+    let span = tracing::Span::current();
+    span.record("device", tracing::field::display(access.device.device));
+    span.record("account", tracing::field::display(access.device.account));
+    request.extensions_mut().insert(access);
     Ok(next.run(request).await)
-}
-
-/// An address that nothing serves is `not_found` for everybody.
-fn needs_token(request: &Request) -> bool {
-    let route = request.extensions().get::<MatchedPath>();
-    route.is_some_and(|route| !OPEN_ROUTES.contains(&route.as_str()))
 }
 
 /// What the token allows at this moment: a token whose sign-in was ended since opens nothing, however long it would live.

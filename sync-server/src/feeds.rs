@@ -81,20 +81,21 @@ async fn read_feeds(
     granted: &[Granted],
     cursors: &Cursors,
 ) -> Result<Vec<AccountFeed>, sqlx::Error> {
-    // BETWEEN with ORDER BY says "equal"; see ingest's lookups.
+    // BETWEEN with ORDER BY says "equal"; see ingest's lookups. Most cursors are at the head, whose digest the feed has.
     let asked: Vec<_> = cursors.0.keys().map(|feed| feed.0.cast_signed()).collect();
     let at: Vec<_> = cursors.0.values().map(|cursor| cursor.cast_signed()).collect();
     let of_others: Vec<_> = granted.iter().map(|granted| granted.feed.0.cast_signed()).collect();
     let rows = sqlx::query_as!(
         FeedRow,
         r#"SELECT f.feed, f.account, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
-                  COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?", e.digest AS "digest_at?"
+                  COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?",
+                  CASE WHEN c.cursor = f.head_seq THEN f.digest ELSE e.digest END AS "digest_at?"
            FROM feeds f
            LEFT JOIN merge_queue q ON q.feed = f.feed
            LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
            LEFT JOIN LATERAL (
                SELECT digest FROM entries
-               WHERE feed = f.feed AND seq BETWEEN c.cursor AND c.cursor ORDER BY seq LIMIT 1
+               WHERE feed = f.feed AND seq BETWEEN c.cursor AND c.cursor AND c.cursor <> f.head_seq ORDER BY seq LIMIT 1
            ) AS e ON true
            WHERE f.account = $1 OR f.feed = ANY ($4)
            ORDER BY f.feed"#,

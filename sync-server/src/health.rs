@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::http::Method;
 
 use crate::db;
 use crate::error::{ApiError, Refusal};
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// A database that needs longer for the smallest question cannot serve devices either.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
+pub fn routes() -> Routes {
+    Routes::new().open(Method::GET, "/healthz", healthz).open(Method::GET, "/readyz", readyz)
 }
 
 /// Answers as long as the process lives, whatever happened to the database.

@@ -7,10 +7,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, Response};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::handler::Handler;
+use axum::http::{HeaderMap, HeaderName, Method, Response};
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
-use axum::routing::{any, post};
 use opentelemetry::propagation::Extractor;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::error::Overloaded;
@@ -22,8 +22,9 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::auth::{authenticate, signing_keys};
+use crate::auth::signing_keys;
 use crate::error::{ApiError, Refusal};
+use crate::routes::Routes;
 use crate::state::AppState;
 use crate::{accounts, health, invites, once, ws};
 
@@ -38,22 +39,22 @@ pub fn router(state: AppState) -> Router {
     stack(routes(), state)
 }
 
-/// Every route. Whatever is added here is closed to requests without a token.
-fn routes() -> Router<AppState> {
-    Router::new()
+/// Every route.
+pub fn routes() -> Routes {
+    Routes::new()
         .merge(health::routes())
         .merge(accounts::routes())
         .merge(signing_keys::routes())
         .merge(invites::routes())
-        .route("/v1/sync", any(ws::sync))
-        .route("/v1/sync/once", post(once::sync_once).layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
+        .closed(Method::GET, "/v1/sync", ws::sync)
+        .closed(Method::POST, "/v1/sync/once", once::sync_once.layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }
 
 /// Puts the layers around routes, outermost first. The order is fixed by a test:
 /// an answer of any layer carries the request id and is traced; a panic in any later layer becomes a typed error; waiting
-/// counts against the timeout; a server with too much to do spends no database query on finding out who asks; and the log
-/// knows who asked.
-pub fn stack(routes: Router<AppState>, state: AppState) -> Router {
+/// counts against the timeout; a server with too much to do spends no database query on finding out who asks, which closed
+/// routes do last of all; and the log knows who asked.
+pub fn stack(routes: Routes, state: AppState) -> Router {
     let layers = ServiceBuilder::new()
         .map_request(drop_odd_request_id)
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
@@ -73,9 +74,9 @@ pub fn stack(routes: Router<AppState>, state: AppState) -> Router {
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::new(state.limits.requests))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .layer(from_fn_with_state(state.clone(), authenticate))
         .layer(from_fn(log));
     routes
+        .guarded(&state)
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::NotFound })
         .layer(layers)

@@ -1,10 +1,9 @@
 //! Invitations: what somebody asks others for, as a code that one account may accept. Accepting makes the inviter a
 //! possible grantee; the grant itself is a document that the accepting person's device writes.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use fitme_core::collection::Collection;
 use fitme_core::limits::NAME_BYTES;
 use fitme_core::policy::{Access, Purpose, Role};
@@ -18,6 +17,7 @@ use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// How long an invitation can be accepted.
@@ -33,11 +33,12 @@ const CODE_CHARACTERS: usize = 12;
 const GROUP: usize = 4;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/invites", post(invite))
-        .route("/v1/invites/look", post(look))
-        .route("/v1/invites/accept", post(accept))
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::POST, "/v1/invites", invite).closed(Method::POST, "/v1/invites/look", look).closed(
+        Method::POST,
+        "/v1/invites/accept",
+        accept,
+    )
 }
 
 /// One feed that is asked for.

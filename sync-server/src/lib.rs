@@ -32,6 +32,7 @@ pub mod once;
 pub mod passwords;
 pub mod private_postgres;
 pub mod regrants;
+pub mod routes;
 pub mod serve;
 pub mod shutdown;
 pub mod slow_reader;

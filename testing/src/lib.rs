@@ -13,6 +13,7 @@ mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
+mod waiting;
 
 pub use browser::Browser;
 pub use device::{Device, Outcome};
@@ -20,3 +21,4 @@ pub use oidc_provider::{OidcProvider, PUBLIC_URL, TOKEN_SECONDS};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};
 pub use server_process::ServerProcess;
+pub use waiting::{PATIENCE, wait_for, wait_until};

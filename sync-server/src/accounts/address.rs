@@ -1,10 +1,9 @@
 //! Whether the address of an account is its owner's: a mailed token proves it. An account whose address is not confirmed
 //! syncs its own data; whatever touches other people passes [`demand_confirmed`] first.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -14,14 +13,16 @@ use crate::auth::Device;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/account", get(show))
-        .route("/v1/confirm", post(confirm))
-        .route("/v1/confirm/again", post(again))
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::GET, "/v1/account", show).open(Method::POST, "/v1/confirm", confirm).closed(
+        Method::POST,
+        "/v1/confirm/again",
+        again,
+    )
 }
 
 async fn is_confirmed(db: &mut PgConnection, account: Uuid) -> Result<bool, sqlx::Error> {

@@ -1,9 +1,8 @@
 //! The devices of an account: one row of `devices` an installation. Any of them may list, rename and revoke them all.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::routing::{get, patch, post};
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,6 +13,7 @@ use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// The public half of a device's key pair.
@@ -80,12 +80,12 @@ pub async fn note_first_key(db: &mut PgConnection, device: Uuid, key: &PublicKey
 }
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/devices", get(list))
-        .route("/v1/devices/{device}", patch(rename))
-        .route("/v1/devices/{device}/revoke", post(revoke))
-        .route("/v1/logout", post(log_out))
+pub fn routes() -> Routes {
+    Routes::new()
+        .closed(Method::GET, "/v1/devices", list)
+        .closed(Method::PATCH, "/v1/devices/{device}", rename)
+        .closed(Method::POST, "/v1/devices/{device}/revoke", revoke)
+        .closed(Method::POST, "/v1/logout", log_out)
 }
 
 /// A device as the others of its account see it. Times are milliseconds UTC.

@@ -5,12 +5,11 @@
 //!    to the device with a ticket.
 //! 3. The device finishes with ticket and secret, and is signed in as by a password.
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::url::Url;
@@ -23,6 +22,7 @@ use super::{Asking, SignedIn, admit, password, read_key, totp};
 use crate::auth::Device;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::slow_reader::Peer;
 use crate::state::AppState;
 
@@ -43,13 +43,13 @@ const APP_RETURN: &str = "fitme:/signed-in";
 const RETURN_BYTES: usize = 256;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/oidc/start", post(start))
-        .route(settings::CALLBACK, get(call_back))
-        .route("/v1/oidc/finish", post(finish))
-        .route("/v1/oidc/link", post(start_link))
-        .route("/v1/oidc/link/finish", post(finish_link))
+pub fn routes() -> Routes {
+    Routes::new()
+        .open(Method::POST, "/v1/oidc/start", start)
+        .open(Method::GET, settings::CALLBACK, call_back)
+        .open(Method::POST, "/v1/oidc/finish", finish)
+        .closed(Method::POST, "/v1/oidc/link", start_link)
+        .closed(Method::POST, "/v1/oidc/link/finish", finish_link)
 }
 
 #[derive(Deserialize)]

@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
-use axum::routing::post;
+use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -19,15 +17,16 @@ use crate::auth::Access;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
+use crate::routes::Routes;
 use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/password", post(change))
-        .route("/v1/password/forgotten", post(forgotten))
-        .route("/v1/password/reset", post(reset))
+pub fn routes() -> Routes {
+    Routes::new()
+        .closed(Method::POST, "/v1/password", change)
+        .open(Method::POST, "/v1/password/forgotten", forgotten)
+        .open(Method::POST, "/v1/password/reset", reset)
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! `/v1/token`: a device that was signed in before gets its next tokens, for the refresh token it holds or for a proof by
 //! its key.
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,11 +13,12 @@ use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
 use super::sign_ins::{self, Exchange, SignIn, Standing};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/v1/token", post(renew)).route("/v1/token/challenge", post(challenge))
+pub fn routes() -> Routes {
+    Routes::new().open(Method::POST, "/v1/token", renew).open(Method::POST, "/v1/token/challenge", challenge)
 }
 
 /// What a device shows to get its next tokens. Not `Debug`: it holds a token.

@@ -1,10 +1,9 @@
 //! The second factor: codes of an app (RFC 6238, six digits every 30 seconds), each taken once, and recovery codes for when
 //! the app is gone.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use totp_rs::{Builder, Secret, Totp};
@@ -15,6 +14,7 @@ use crate::auth::Device;
 use crate::bytes::{hex, random_bytes};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// Random bytes of a secret, as RFC 4226 recommends.
@@ -27,11 +27,12 @@ const RECOVERY_BYTES: usize = 8;
 const ISSUER: &str = "FitME";
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/totp", post(begin))
-        .route("/v1/totp/confirm", post(confirm))
-        .route("/v1/totp/off", post(turn_off))
+pub fn routes() -> Routes {
+    Routes::new().closed(Method::POST, "/v1/totp", begin).closed(Method::POST, "/v1/totp/confirm", confirm).closed(
+        Method::POST,
+        "/v1/totp/off",
+        turn_off,
+    )
 }
 
 /// Lets through whose account asks for no code, or who shows a right one. A code is used up when the caller commits.

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
@@ -23,6 +22,7 @@ use super::ed25519;
 use crate::bytes::{hex, random_bytes};
 use crate::clock::{Clock, millis};
 use crate::master_key::MasterKey;
+use crate::routes::Routes;
 use crate::state::AppState;
 
 /// How long one key signs.
@@ -169,8 +169,8 @@ impl std::fmt::Debug for SigningKeys {
 }
 
 /// The routes of this file.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/.well-known/jwks.json", get(jwks))
+pub fn routes() -> Routes {
+    Routes::new().open(Method::GET, "/.well-known/jwks.json", jwks)
 }
 
 async fn jwks(State(state): State<AppState>) -> impl IntoResponse {

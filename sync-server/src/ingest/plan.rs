@@ -202,9 +202,13 @@ impl Planner<'_> {
             (Standing::Open, None) => return Err(Verdict::Rejected(Rejection::KindNotServed(offer.entry.kind))),
         };
         let account = self.feed(offer.feed).ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
-        // Before the judge: what was accepted while a grant was valid is not refused when its receipt was lost.
-        self.duplicate(offer, change).map_or(Ok(()), Err)?;
-        self.permitted(candidate).map_err(Verdict::Rejected)?;
+        let permitted = self.permitted(candidate);
+        // What was accepted while a grant was valid is not refused when its receipt was lost. Anybody else would learn from
+        // a duplicate what is there: a profile, or an import of a file that they have as well.
+        if permitted.is_ok() || self.is_its_writer(candidate.device, change) {
+            self.duplicate(offer, change).map_or(Ok(()), Err)?;
+        }
+        permitted.map_err(Verdict::Rejected)?;
         self.consent(account, offer).map_err(Verdict::Rejected)?;
         let document = self.document(account, offer, change)?;
         self.dependencies(candidate, change)?;
@@ -248,6 +252,11 @@ impl Planner<'_> {
             return Err(Rejection::GranteeFull);
         }
         Ok(())
+    }
+
+    /// Whether the actor of the change is known to be the device's.
+    fn is_its_writer(&self, device: Device, change: &Change) -> bool {
+        !change.shared_actor && self.known.actors.get(&change.facts.actor) == Some(&device.device)
     }
 
     fn duplicate(&self, offer: &Offer, change: &Change) -> Option<Verdict> {

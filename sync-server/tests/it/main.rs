@@ -14,6 +14,7 @@ mod installation;
 mod invariants;
 mod invites;
 mod lockout;
+mod matrix;
 mod merge_worker;
 mod oidc;
 mod phones;

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::routing::{get, post};
+use axum::http::Method;
 use fitme_testing::{Database, Postgres, state_on};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -15,7 +14,7 @@ use sync_server::clock::Clock;
 use sync_server::db;
 use sync_server::http::stack;
 use sync_server::master_key::MasterKey;
-use sync_server::state::AppState;
+use sync_server::routes::Routes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -109,21 +108,18 @@ impl Stage {
     }
 }
 
-fn misbehaving(hold: &Arc<Notify>, held: &Arc<Notify>) -> Router<AppState> {
+fn misbehaving(hold: &Arc<Notify>, held: &Arc<Notify>) -> Routes {
     let (hold, held) = (Arc::clone(hold), Arc::clone(held));
-    Router::new()
-        .route("/panic", get(|| async { panic!("with a literal") as () }))
-        .route("/whoami", get(|device: Device| async move { device.device.to_string() }))
-        .route("/ws", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(speak_late) }))
-        .route("/body", post(|body: String| async move { body.len().to_string() }))
-        .route(
-            "/hold",
-            get(move || async move {
-                held.notify_one();
-                hold.notified().await;
-                "let go"
-            }),
-        )
+    Routes::new()
+        .closed(Method::GET, "/panic", || async { panic!("with a literal") as () })
+        .closed(Method::GET, "/whoami", |device: Device| async move { device.device.to_string() })
+        .closed(Method::GET, "/ws", |upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(speak_late) })
+        .closed(Method::POST, "/body", |body: String| async move { body.len().to_string() })
+        .closed(Method::GET, "/hold", move || async move {
+            held.notify_one();
+            hold.notified().await;
+            "let go"
+        })
 }
 
 async fn speak_late(mut socket: WebSocket) {

@@ -5,14 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
-use fitme_testing::{Device, Postgres, ServerProcess};
+use fitme_testing::{Device, PATIENCE, Postgres, ServerProcess, wait_until};
 
 /// Planted in what Ann logs, to be searched for in Tom's files.
 const MARKER: &str = "zebra-crossing-4711";
-/// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tom's invitation, accepted by Ann.
 fn introduced(server: &ServerProcess, purpose: &str) -> (Device, Device) {
@@ -98,10 +95,7 @@ fn what_is_revoked_leaves_the_watching_trainer_at_once_and_to_the_last_byte() {
     ann.done(&["revoke", "Tom"]);
     ann.sync();
     wait_for(&lines, "Ann no longer shares");
-    let until = std::time::Instant::now() + PATIENCE;
-    while tom.done(&["clients"]).contains("Ann") {
-        assert!(std::time::Instant::now() < until, "Ann is still among Tom's clients");
-    }
+    wait_until("Ann to be no longer among Tom's clients", || !tom.done(&["clients"]).contains("Ann"));
     assert!(!holds(tom.home(), MARKER), "what was revoked is gone from his disk");
     assert!(ann.done(&["grants", "--all"]).contains("revoked"));
     assert_eq!(ann.done(&["grants"]), "nothing is shared with anybody\n");

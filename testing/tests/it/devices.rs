@@ -1,9 +1,9 @@
 //! Devices that are named, revoked, lost and logged out of, as their owner sees it.
 
-use fitme_testing::{Device, Postgres, ServerProcess};
+use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
 
 use crate::running::Running;
-use crate::stage::{Look, store, wait_until};
+use crate::stage::{Look, store};
 
 const ANN: &str = "ann@example.org";
 

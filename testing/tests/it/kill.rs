@@ -1,10 +1,10 @@
 //! `kill -9` in the middle of a push, ten times, at moments drawn from a printed seed.
 
-use fitme_testing::{Device, Postgres, ServerProcess};
+use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::stage::{Look, log_moods, store, wait_until};
+use crate::stage::{Look, log_moods, store};
 
 const ENTRIES: usize = 5_000;
 const KILLS: usize = 10;

@@ -1,8 +1,8 @@
 //! A document that the server accepted and cannot merge: whoever wrote it still has the command that made each entry.
 
-use fitme_testing::{Device, Postgres, ServerProcess};
+use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
 
-use crate::stage::{Look, wait_until};
+use crate::stage::Look;
 
 fn commands(phone: &Device) -> i64 {
     let home = rusqlite::Connection::open(phone.home().join("fitme.db")).unwrap();

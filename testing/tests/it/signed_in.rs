@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use fitme_core::store::Tokens;
-use fitme_testing::{Database, Device, Postgres, ServerHere};
+use fitme_testing::{Database, Device, Postgres, ServerHere, wait_until};
 use sync_server::accounts::refresh_token;
 use sync_server::clock::Clock;
 use sync_server::master_key::MasterKey;
 
 use crate::running::Running;
-use crate::stage::{Look, store, wait_until};
+use crate::stage::{Look, store};
 
 fn server(database: &Database, access_lifetime: Duration) -> ServerHere {
     ServerHere::with(&database.url, &MasterKey::random(), Clock::default(), access_lifetime)

@@ -1,10 +1,8 @@
 //! What the plays share: a phone's home filled without a process per write, and looks into the server's database.
 
-use std::time::{Duration, Instant};
-
 use fitme_core::id::DocId;
 use fitme_core::store::{Command, Store};
-use fitme_testing::{Database, Device};
+use fitme_testing::{Database, Device, wait_until};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -12,8 +10,6 @@ use sqlx::{Connection, PgConnection, Row};
 
 /// 2026-11-22 08:00 UTC.
 pub const MORNING: i64 = 1_795_334_400_000;
-/// Nothing in these plays takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens the store in a device's home, as an app on it would.
 pub fn store(device: &Device, seed: u64) -> Store {
@@ -31,16 +27,6 @@ pub fn log_moods(device: &Device, count: usize, seed: u64) -> Vec<DocId> {
             store.write(&command, MORNING + n, &mut rng).unwrap().doc_id
         })
         .collect()
-}
-
-/// Waits for what `look` waits for.
-#[expect(clippy::disallowed_methods, reason = "a pause between two looks at another process, with a deadline")]
-pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !look() {
-        assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// The server's database, looked at from outside.

@@ -3,10 +3,10 @@
 use std::fs;
 
 use fitme_core::store::{Adoption, Identity};
-use fitme_testing::{Device, Postgres, ServerProcess};
+use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
 
 use crate::running::Running;
-use crate::stage::{Look, log_moods, store, wait_until};
+use crate::stage::{Look, log_moods, store};
 
 fn notes(device: &Device) -> usize {
     device.json(&["list", "moods", "--json"])["records"].as_array().unwrap().len()
