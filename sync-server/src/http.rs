@@ -26,7 +26,7 @@ use crate::auth::signing_keys;
 use crate::error::{ApiError, Refusal};
 use crate::routes::Routes;
 use crate::state::AppState;
-use crate::{accounts, health, invites, once, ws};
+use crate::{accounts, consents, health, invites, once, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
@@ -46,6 +46,7 @@ pub fn routes() -> Routes {
         .merge(accounts::routes())
         .merge(signing_keys::routes())
         .merge(invites::routes())
+        .merge(consents::routes())
         .closed(Method::GET, "/v1/sync", ws::sync)
         .closed(Method::POST, "/v1/sync/once", once::sync_once.layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
+use crate::web_writes::WebWriter;
 
 /// Longest a request may take to its answer; WebSockets are answered at once and live on.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ pub struct AppState {
     pub challenges: Challenges,
     /// Signs people in beside passwords, where the operator named one.
     pub oidc: Option<Provider>,
+    /// Writes for people who have no store of their own.
+    pub web_writer: WebWriter,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     /// The devices that are connected to this node.
@@ -91,6 +94,7 @@ impl AppState {
             master,
             mailer,
             oidc: None,
+            web_writer: WebWriter::default(),
             passwords: Passwords::default(),
             devices: Devices::default(),
             limits: Limits::default(),

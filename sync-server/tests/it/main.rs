@@ -5,6 +5,7 @@
 mod access_tokens;
 mod accounts;
 mod client;
+mod consents;
 mod devices;
 mod feeds;
 mod grants;

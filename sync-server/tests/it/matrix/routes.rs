@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sync_server::http;
 use sync_server::routes::Door;
 
-use super::cast::{Cast, Grantee, MARKER};
+use super::cast::{Cast, Grantee, MARKER, Said};
 use crate::client::{Answer, PASSWORD};
 
 /// What a signed-in account gets, whatever its role is. `{device}` is a device of an owner.
@@ -60,6 +60,7 @@ fn rows() -> Vec<Row> {
         row(M::POST, "/v1/totp/confirm", json!({ "code": "000000" }), "wrong_code"),
         row(M::POST, "/v1/totp/off", json!({ "code": "000000" }), "204"),
         row(M::POST, "/v1/totp", nothing(), "200"),
+        row(M::POST, "/v1/grants/{grant}/revoke", nothing(), "not_found"),
         row(M::POST, "/v1/invites/look", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/invites/accept", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/password", json!({ "password": "guessed", "new_password": PASSWORD }), "wrong_credentials"),
@@ -68,8 +69,12 @@ fn rows() -> Vec<Row> {
 }
 
 /// In `frames`, and below.
-const ELSEWHERE: [(Method, &str); 3] =
-    [(Method::GET, "/v1/sync"), (Method::POST, "/v1/sync/once"), (Method::POST, "/v1/invites")];
+const ELSEWHERE: [(Method, &str); 4] = [
+    (Method::GET, "/v1/grants"),
+    (Method::GET, "/v1/sync"),
+    (Method::POST, "/v1/sync/once"),
+    (Method::POST, "/v1/invites"),
+];
 
 async fn ask(cast: &Cast, method: &Method, path: &str, body: &Value, token: Option<&str>) -> (Answer, String) {
     let theirs = cast.owners[0].phone.device.device.to_string();
@@ -127,6 +132,21 @@ async fn every_role_gets_its_own_and_nothing_of_others() {
             assert_eq!(got(&answer), row.gets, "{what}: {text}");
             assert_tells_nothing(&cast, &text, &what);
         }
+    }
+}
+
+#[tokio::test]
+async fn each_account_is_told_what_is_shared_with_it_and_nothing_else() {
+    let cast = Cast::set().await;
+    for who in &cast.grantees {
+        let (answer, _) = ask(&cast, &Method::GET, "/v1/grants", &json!({}), Some(who.token())).await;
+        assert_eq!(answer.body["given"], json!([]), "a {} has given nothing", who.role);
+        let received = answer.body["received"].as_array().unwrap().iter();
+        let told: BTreeSet<_> = received.map(|grant| grant["account"].as_str().unwrap().to_owned()).collect();
+        let sharing = cast.owners.iter().filter(|owner| {
+            !matches!(owner.said, Said::Over | Said::Revoked) && !owner.said.feeds(who.role).is_empty()
+        });
+        assert_eq!(told, sharing.map(|owner| owner.account.to_string()).collect(), "a {}", who.role);
     }
 }
 
