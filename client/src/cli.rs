@@ -19,6 +19,7 @@ mod oidc;
 mod out;
 mod pick;
 mod recovery;
+mod services;
 mod show;
 mod status;
 mod sync;
@@ -91,6 +92,8 @@ enum Command {
     Invite(consent::Invitation),
     /// See what an invitation asks for, and share it
     Accept(consent::Acceptance),
+    /// Let a service of the server see what it needs: insights or notifications
+    Allow(services::Permission),
     /// List what you share, with whom and until when
     Grants {
         /// Also those that are over or revoked
@@ -269,6 +272,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Totp(what) => recovery::totp(what, store, out),
         Command::Invite(invitation) => consent::invite(invitation, store, out),
         Command::Accept(acceptance) => consent::accept(&acceptance, store, out),
+        Command::Allow(permission) => services::allow(&permission, store, out),
         Command::Grants { all } => consent::grants(all, store, out),
         Command::Revoke { whom } => consent::revoke(&whom, store, out),
         Command::Clients => consent::clients(store, out),

@@ -26,7 +26,7 @@ use crate::auth::signing_keys;
 use crate::error::{ApiError, Refusal};
 use crate::routes::Routes;
 use crate::state::AppState;
-use crate::{accounts, consents, health, invites, once, ws};
+use crate::{accounts, consents, health, invites, once, services, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
@@ -47,6 +47,7 @@ pub fn routes() -> Routes {
         .merge(signing_keys::routes())
         .merge(invites::routes())
         .merge(consents::routes())
+        .merge(services::routes())
         .closed(Method::GET, "/v1/sync", ws::sync)
         .closed(Method::POST, "/v1/sync/once", once::sync_once.layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }

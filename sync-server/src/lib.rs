@@ -35,6 +35,7 @@ pub mod private_postgres;
 pub mod regrants;
 pub mod routes;
 pub mod serve;
+pub mod services;
 pub mod shutdown;
 pub mod slow_reader;
 pub mod state;

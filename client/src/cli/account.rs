@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use fitme_core::store::{Adoption, AdoptionError, Store};
 
 use super::out::{FAINT, GOOD, Out};
+use super::services::{self, AtSignUp};
 use super::{Refusal, oidc, runtime};
 use crate::account::{self, Credentials, Joining};
 use crate::device_key::DeviceKey;
@@ -42,6 +43,8 @@ pub struct NewAccount {
     /// What you are: member, trainer or nutritionist [default: member]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    #[command(flatten)]
+    services: AtSignUp,
 }
 
 /// Who logs in.
@@ -115,6 +118,7 @@ pub fn sign_up(new: NewAccount, store: &mut Store, out: &mut Out) -> Result<(), 
     let email = &adoption.identity.email;
     let confirm = format!("a mail to {email} brings a token: `fitme confirm TOKEN` confirms the address");
     writeln!(out, "{}", out.paint(FAINT, confirm))?;
+    services::at_sign_up(&new.services, store, out)?;
     tell_pending(store, out)
 }
 

@@ -34,6 +34,7 @@ fn rows() -> Vec<Row> {
         row(M::GET, "/healthz", nothing(), "200"),
         row(M::GET, "/readyz", nothing(), "200"),
         row(M::GET, "/.well-known/jwks.json", nothing(), "200"),
+        row(M::GET, "/v1/services", nothing(), "200"),
         row(M::POST, "/v1/signup", json!({ "email": "no address" }), "bad_request"),
         row(M::POST, "/v1/login", json!({ "email": "no address" }), "bad_request"),
         // The server of the matrix has no sign-in provider.
