@@ -109,9 +109,9 @@ fn log_one(world: &World, server: &Server, client: &Person, author: &mut Author)
 fn revocations(world: &World, peaks: &mut Peaks) -> Result<Vec<Line>> {
     let (mut median, mut last) = (Runs::default(), Runs::default());
     for _ in 0..world.repetitions {
-        let url = world.database();
-        let pool = world.connect(&url, 2)?;
-        let (here, there) = (ServerProcess::on(&url), ServerProcess::on(&url));
+        let database = world.database();
+        let pool = world.connect(&database, 2)?;
+        let (here, there) = (ServerProcess::on(&database.url), ServerProcess::on(&database.url));
         let owner = world.runtime.block_on(people::move_in(&pool, here.url(), 1))?.remove(0);
         let times = world.runtime.block_on(revoke_all(&pool, &owner, [here.url(), there.url()]))?;
         median.push(times.percentile(50.0));

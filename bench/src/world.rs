@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fitme_testing::realistic::{Diary, Sets};
-use fitme_testing::{Postgres, ServerProcess};
+use fitme_testing::{Database, Postgres, ServerProcess};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
@@ -67,24 +67,24 @@ impl World {
     /// A server on an empty database.
     pub fn server(&self) -> Result<Server> {
         build("sync-server", &workspace().join("Cargo.toml"))?;
-        let url = self.database();
+        let database = self.database();
         Ok(Server {
-            process: ServerProcess::on(&url),
-            pool: self.connect(&url, 2)?,
+            process: ServerProcess::on(&database.url),
+            pool: self.connect(&database, 2)?,
             postgres: Process::with_pid(self.postgres().pid()),
         })
     }
 
-    /// The address of an empty database with all tables.
-    pub fn database(&self) -> String {
-        self.postgres().database().url
+    /// An empty database with all tables.
+    pub fn database(&self) -> Database {
+        self.postgres().database()
     }
 
-    /// Connections to a database.
-    pub fn connect(&self, url: &str, connections: u32) -> Result<PgPool> {
+    /// Connections of the owner to a database. What serves over them takes the server's role for each transaction.
+    pub fn connect(&self, database: &Database, connections: u32) -> Result<PgPool> {
         // Opening them is not what is measured: all are there from the start.
         let pool = PgPoolOptions::new().max_connections(connections).min_connections(connections);
-        Ok(self.runtime.block_on(pool.connect(url))?)
+        Ok(self.runtime.block_on(pool.connect(&database.owner))?)
     }
 
     /// A store that was written offline, [`HISTORY`] entries long, and belongs to no account yet.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::account_feeds::{AccountFeed, ensure_feeds};
 use crate::auth::Device;
-use crate::db::installation;
+use crate::db::{installation, wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -71,8 +71,9 @@ async fn sign_up(
     let Credentials { email, password, device_name, role, public_key, .. } = credentials.checked_for_sign_up()?;
     let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
     let hash = state.passwords.hash(password).await?;
-    let mut tx = state.pool.begin().await?;
-    let account = insert_account(&mut tx, &email, Some(&hash), role.as_deref().unwrap_or(Role::Member.name())).await?;
+    let account = Uuid::now_v7();
+    let mut tx = wall::of(&state.pool, &[account]).await?;
+    insert_account(&mut tx, account, &email, Some(&hash), role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     address::send_token(&state, account);
@@ -89,10 +90,7 @@ async fn log_in(
     let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
     let attempt = Attempt::new(&email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
-    let known = sqlx::query!("SELECT account, password_hash FROM accounts WHERE lower(email) = lower($1)", email)
-        .fetch_optional(&state.pool)
-        .await?;
-    let (account, hash) = known.map(|row| (row.account, row.password_hash)).unzip();
+    let (account, hash) = known(&state, &email).await?.unzip();
     // Who enters by a provider alone has no password: any is wrong, at the same cost.
     let fits = match state.passwords.fits(password, hash.flatten()).await {
         Ok(fits) => fits,
@@ -102,7 +100,7 @@ async fn log_in(
         }
     };
     let account = account.filter(|_| fits).ok_or(ApiError::WrongCredentials)?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     totp::demand(&mut tx, &state, account, code.as_deref()).await?;
     attempt.succeeded(&mut tx).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
@@ -111,13 +109,21 @@ async fn log_in(
     Ok(Json(signed_in))
 }
 
+/// The account of an address, and what its password is compared with.
+async fn known(state: &AppState, email: &str) -> Result<Option<(Uuid, Option<String>)>, sqlx::Error> {
+    let mut tx = wall::of(&state.pool, &[]).await?;
+    let Some(account) = whose::by_email(&mut tx, email).await? else { return Ok(None) };
+    let hash = sqlx::query_scalar!("SELECT password_hash FROM accounts WHERE account = $1", account);
+    Ok(Some((account, hash.fetch_one(&mut *tx).await?)))
+}
+
 async fn insert_account(
     db: &mut PgConnection,
+    account: Uuid,
     email: &str,
     password_hash: Option<&str>,
     role: &str,
-) -> Result<Uuid, Refusal> {
-    let account = Uuid::now_v7();
+) -> Result<(), Refusal> {
     sqlx::query!(
         "INSERT INTO accounts (account, email, password_hash, role) VALUES ($1, $2, $3, $4)",
         account,
@@ -131,7 +137,7 @@ async fn insert_account(
         Some(ONE_ACCOUNT_AN_EMAIL) => ApiError::EmailTaken.into(),
         _ => Refusal::from(error),
     })?;
-    Ok(account)
+    Ok(())
 }
 
 /// The device that asks.

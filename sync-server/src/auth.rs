@@ -9,6 +9,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use crate::accounts::sign_ins;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::state::AppState;
 
@@ -60,7 +61,8 @@ pub async fn authenticate(
 pub async fn access_by(state: &AppState, token: &str) -> Result<Access, Refusal> {
     let access = state.tokens.read(token).await?;
     // There is none where the database was restored to a time before it.
-    let standing = sign_ins::standing(&state.pool, access.sign_in).await?.ok_or(ApiError::Unauthenticated)?;
+    let mut tx = wall::of(&state.pool, &[access.device.account]).await?;
+    let standing = sign_ins::standing(&mut tx, access.sign_in).await?.ok_or(ApiError::Unauthenticated)?;
     standing.check()?;
     Ok(access)
 }

@@ -35,7 +35,7 @@ pub enum Command {
     /// Runs the server until it is interrupted; the last line on standard output is its address.
     Serve(ServeArgs),
     /// Brings the tables of the database up to this version of the server, then ends.
-    Migrate(DatabaseArgs),
+    Migrate(MigrateArgs),
 }
 
 /// Options of `serve`.
@@ -57,6 +57,18 @@ pub struct ServeArgs {
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// Options of `migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Which database to use.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The database of DATABASE_URL with the login of the one who owns its tables, and who may make roles (CREATEROLE). The
+    /// login of DATABASE_URL, the server's, is made if need be and gets the rights that it needs. Give it by the environment.
+    #[arg(long, env = "FITME_OWNER_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub owner_database_url: Option<DatabaseUrl>,
 }
 
 /// How the server sends mail.
@@ -104,8 +116,8 @@ pub struct DatabaseArgs {
     /// Folder of the server's own data. Without DATABASE_URL a private PostgreSQL is kept in it.
     #[arg(long, env = "FITME_DATA", value_name = "FOLDER", default_value = DEFAULT_DATA)]
     pub data: PathBuf,
-    /// PostgreSQL to use instead of a private one, as postgres://user:password@host/database. Give it by the environment:
-    /// other users of the computer can read a command line.
+    /// PostgreSQL to use instead of a private one, as postgres://user:password@host/database. The user is the server's own,
+    /// who owns nothing; see `migrate`. Give it by the environment: other users of the computer can read a command line.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<DatabaseUrl>,
 }
@@ -143,7 +155,8 @@ pub struct DatabaseUrl(String);
 /// The given address is no address of a PostgreSQL database. Says nothing of its text, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "DATABASE_URL is not an address like postgres://user:password@host/database; correct it, or unset it to use a private PostgreSQL"
+    "DATABASE_URL or FITME_OWNER_DATABASE_URL is not an address like postgres://user:password@host/database; correct it, or \
+     unset both to use a private PostgreSQL"
 )]
 pub struct BadDatabaseUrl;
 

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::auth::Device;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -59,10 +60,9 @@ struct Received {
 }
 
 async fn list(State(state): State<AppState>, device: Device) -> Result<Json<Grants>, Refusal> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[device.account]).await?;
     let given = given(&mut tx, device.account).await?;
     let received = received(&mut tx, device.account).await?;
-    tx.commit().await?;
     Ok(Json(Grants { given, received }))
 }
 
@@ -94,7 +94,8 @@ async fn received(db: &mut PgConnection, account: Uuid) -> Result<Vec<Received>,
                   jsonb_agg(jsonb_build_object('collection', f.collection, 'scope', f.scope, 'access', n.access)
                             ORDER BY f.collection, f.scope) AS "feeds!",
                   n.from_ms, n.until_ms
-           FROM grants_now n JOIN feeds f ON f.feed = n.feed
+           FROM grants_now n
+           JOIN places_of_feeds(ARRAY(SELECT feed FROM grants_now WHERE grantee = $1)) f ON f.feed = n.feed
            WHERE n.grantee = $1
              AND (n.until_ms IS NULL OR n.until_ms > (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
            GROUP BY n.account, n.grant_id, n.shown_as, n.purpose, n.from_ms, n.until_ms
@@ -137,8 +138,7 @@ struct Standing {
 }
 
 async fn standing(pool: &PgPool, account: Uuid, grant: DocId) -> Result<Standing, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    let standing = sqlx::query_as!(
+    sqlx::query_as!(
         Standing,
         r#"SELECT feed,
                   EXISTS (SELECT FROM grants_now WHERE account = $1 AND grant_id = $2) AS "in_force!",
@@ -147,8 +147,6 @@ async fn standing(pool: &PgPool, account: Uuid, grant: DocId) -> Result<Standing
         account,
         grant.as_bytes()
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(standing)
+    .fetch_one(&mut *wall::of(pool, &[account]).await?)
+    .await
 }

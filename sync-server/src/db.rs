@@ -1,4 +1,4 @@
-//! The database: its pool, its migrations, and whether it is still the one that devices know.
+//! The database: its pool, its migrations, who may work on it, and whether it is still the one that devices know.
 
 use std::time::Duration;
 
@@ -7,6 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
 pub mod installation;
+pub mod roles;
+pub mod wall;
+pub mod whose;
 
 /// Connections of one node. Beyond a few a core they only queue inside PostgreSQL instead of here.
 const POOL_SIZE: u32 = 16;
@@ -25,12 +28,37 @@ pub enum DatabaseError {
     Connect(#[source] sqlx::Error),
     /// Its tables are of an older version.
     #[error(
-        "the database lacks {0} migration(s) of this version; run `sync-server migrate` with the same DATABASE_URL"
+        "the database lacks {0} migration(s) of this version; run `sync-server migrate` with the same DATABASE_URL, and with \
+         FITME_OWNER_DATABASE_URL, which logs in as the owner of the tables"
     )]
     Behind(usize),
     /// Its tables are of a newer version.
     #[error("the database was migrated by a newer server (to {0}); run that version or a later one")]
     Ahead(i64),
+    /// Row-level security would not hold the server.
+    #[error(
+        "DATABASE_URL logs in to the database as {login}, which {why}, so that nothing in it would hold the server back; let \
+         FITME_OWNER_DATABASE_URL log in as {login}, name a role of the server's own in DATABASE_URL, and run \
+         `sync-server migrate` with both"
+    )]
+    TooMighty {
+        /// Who logs in.
+        login: String,
+        /// What is wrong with that.
+        why: &'static str,
+    },
+    /// The login has not the rights of a server.
+    #[error(
+        "{0}, as which DATABASE_URL logs in to the database, may not work for the server yet; run `sync-server migrate` with \
+         the same DATABASE_URL, and with FITME_OWNER_DATABASE_URL, which logs in as the owner of the tables"
+    )]
+    NotAdmitted(String),
+    /// The server would own the tables.
+    #[error(
+        "DATABASE_URL and FITME_OWNER_DATABASE_URL both log in to the database as {0}; name a role of the server's own in \
+         DATABASE_URL, which need not exist yet"
+    )]
+    OneLogin(String),
     /// A migration failed; the database is as it was before it.
     #[error("the migration failed and changed nothing ({0})")]
     Migrate(#[from] MigrateError),
@@ -44,11 +72,8 @@ pub enum DatabaseError {
 /// # Errors
 /// When it does not.
 pub async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
-    // Notices ("already exists, skipping") are no news to anybody.
-    let options = options.application_name("fitme-sync-server").options([("client_min_messages", "warning")]);
-    // The pool would try until its timeout and then say only that; a single attempt tells the reason.
-    let first = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
-    let mut first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(DatabaseError::Connect)?;
+    let options = named(options);
+    let mut first = connect_once(&options).await?;
     // Here nothing waits for it: giving each feed of a large restored database a new epoch takes longer than a request.
     installation::recognise(&mut first).await?;
     first.close().await?;
@@ -60,32 +85,54 @@ pub async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError>
         .map_err(DatabaseError::Connect)
 }
 
-/// Options of every pool: each new connection looks whether the database is still the one that devices know.
-#[must_use]
-pub fn pool_options() -> PgPoolOptions {
-    PgPoolOptions::new().after_connect(|connection, _| Box::pin(installation::recognise(connection)))
+/// Notices ("already exists, skipping") are no news to anybody.
+fn named(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("fitme-sync-server").options([("client_min_messages", "warning")])
 }
 
-/// Brings the tables up to this version. Safe to call from several nodes at once: sqlx takes a lock.
+/// The pool would try until its timeout and then say only that; a single attempt tells the reason.
+async fn connect_once(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
+    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options)).await;
+    connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(DatabaseError::Connect)
+}
+
+/// Options of every pool: each new connection looks whether the database is still the one that devices know. Whether an old
+/// one lives shows the message that begins a transaction; see [`wall`].
+#[must_use]
+pub fn pool_options() -> PgPoolOptions {
+    let options = PgPoolOptions::new().test_before_acquire(false);
+    options.after_connect(|connection, _| Box::pin(installation::recognise(connection)))
+}
+
+/// Brings the tables up to this version, as their owner, and lets the role `server` work on them. Safe to call from several
+/// nodes at once: sqlx takes a lock.
 ///
 /// # Errors
 /// When a migration fails; what ran before it stays.
-pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
-    let mut connection = pool.acquire().await.map_err(DatabaseError::Connect)?;
+pub async fn migrate(owner: PgConnectOptions, server: &str) -> Result<(), DatabaseError> {
+    let mut connection = connect_once(&named(owner)).await?;
     refuse_newer(&mut connection).await?;
-    Ok(MIGRATIONS.run(&mut *connection).await?)
+    roles::create(&mut connection).await?;
+    MIGRATIONS.run(&mut connection).await?;
+    roles::admit(&mut connection, server).await?;
+    Ok(connection.close().await?)
 }
 
-/// Checks that the tables are of exactly this version; changes nothing.
+/// Checks that the tables are of exactly this version and that the login is one that row-level security holds; changes
+/// nothing.
 ///
 /// # Errors
-/// When migrations are missing, or unknown ones have run.
-pub async fn check_migrated(pool: &PgPool) -> Result<(), DatabaseError> {
-    let mut connection = pool.acquire().await.map_err(DatabaseError::Connect)?;
+/// When migrations are missing, or unknown ones have run; when the login may do too much or too little.
+pub async fn check(server: PgConnectOptions) -> Result<(), DatabaseError> {
+    let mut connection = connect_once(&named(server)).await?;
+    if !is_migrated(&mut connection).await? {
+        return Err(DatabaseError::Behind(MIGRATIONS.iter().count()));
+    }
+    roles::check(&mut connection).await?;
     refuse_newer(&mut connection).await?;
     let applied = applied_versions(&mut connection).await?;
     match MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).count() {
-        0 => Ok(()),
+        0 => Ok(connection.close().await?),
         missing => Err(DatabaseError::Behind(missing)),
     }
 }
@@ -99,15 +146,17 @@ async fn refuse_newer(connection: &mut PgConnection) -> Result<(), DatabaseError
 }
 
 async fn applied_versions(connection: &mut PgConnection) -> Result<Vec<i64>, DatabaseError> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(MIGRATIONS_TABLE)
-        .fetch_one(&mut *connection)
-        .await?;
-    if !exists {
+    if !is_migrated(connection).await? {
         return Ok(Vec::new());
     }
     let applied = connection.list_applied_migrations(MIGRATIONS_TABLE).await?;
     Ok(applied.into_iter().map(|migration| migration.version).collect())
+}
+
+/// Whether a migration ever ran.
+async fn is_migrated(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let exists = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(MIGRATIONS_TABLE);
+    exists.fetch_one(connection).await
 }
 
 /// The settings without which an acknowledged write can be lost, and that are off in this database.
@@ -129,5 +178,16 @@ pub async fn settings_that_lose_writes(pool: &PgPool) -> Result<Vec<String>, sql
 /// # Errors
 /// When it does not.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(pool).await.map(|_| ())
+    wall::of(pool, &[]).await.map(drop)
+}
+
+/// Tells every node that listens on `channel`. It touches no table. A notification gets a transaction id and so a commit
+/// record; losing one in a crash is harmless, and waiting for its fsync would take the disk from the commits that devices
+/// wait for.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn notify(pool: &PgPool, channel: &str, payload: &str) -> Result<(), sqlx::Error> {
+    let notify = sqlx::query("SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)");
+    notify.bind(channel).bind(payload).execute(pool).await.map(drop)
 }

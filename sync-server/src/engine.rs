@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use fitme_core::id::FeedId;
 use fitme_core::limits;
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
 use fitme_core::wire::{FeedPush, Token};
@@ -14,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Device;
 use crate::fanout::Fanout;
 use crate::feeds;
-use crate::grants;
 use crate::hints::Hints;
 use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
@@ -105,20 +103,20 @@ impl Engine {
                 Performed::Event(ServerEvent::EpochsRenewed)
             }
             ServerEffect::Read { feed, others, after, max_bytes } => {
-                let page = Box::pin(self.read(feed, after, max_bytes)).await?;
-                // Judged after it was read: what was appended after a revocation is then never let through.
-                if !others || Box::pin(grants::may_read(&self.pool, device.account, feed)).await? {
-                    Performed::Event(ServerEvent::Page(page))
-                } else {
-                    let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
-                    Performed::Event(ServerEvent::Denied(Arc::new(grants)))
+                let asked = feeds::Asked { feed, after, max_bytes, max_entries: limits::ENTRIES_PAGE };
+                let page = match others {
+                    false => Some(Box::pin(feeds::read_page(&self.pool, device.account, asked)).await?),
+                    true => Box::pin(feeds::read_page_of_other(&self.pool, device.account, asked)).await?,
+                };
+                match page {
+                    Some(page) => Performed::Event(ServerEvent::Page(page)),
+                    None => {
+                        let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
+                        Performed::Event(ServerEvent::Denied(Arc::new(grants)))
+                    }
                 }
             }
         })
-    }
-
-    async fn read(&self, feed: FeedId, after: u64, max_bytes: usize) -> Result<fitme_core::session::Page, sqlx::Error> {
-        feeds::read_page(&self.pool, feed, after, max_bytes, limits::ENTRIES_PAGE).await
     }
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be

@@ -1,6 +1,6 @@
 //! What sessions read of feeds. Nothing here loads a document: a reconnect with nothing new costs index lookups only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use fitme_core::entry::{Digest, Entry};
@@ -8,13 +8,12 @@ use fitme_core::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use fitme_core::policy::Access;
 use fitme_core::session::{Account, AccountFeed, Grants, Page, Received};
 use fitme_core::wire::Cursors;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::bytes::random_bytes;
-use crate::grants::{self, Granted};
-
-const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+use crate::db::{wall, whose};
+use crate::grants::{self, Granted, GrantedTo};
 
 /// How far a feed has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +37,15 @@ pub async fn load_account(
     cursors: &Cursors,
     actors: &[ActorId],
 ) -> Result<Account, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let mut tx = connection.begin_with(BEGIN_READING).await?;
+    let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
     let server = sqlx::query!(
         r#"SELECT id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "clock_ms!" FROM installation"#
     )
     .fetch_one(&mut *tx)
     .await?;
-    let granted = grants::granted_to(&mut tx, account).await?;
+    let granted = let_in_by_grants(&mut tx, account).await?;
     let feeds = read_feeds(&mut tx, account, &granted.feeds, cursors).await?;
     let actors = if actors.is_empty() { Vec::new() } else { read_tips(&mut tx, account, actors).await? };
-    tx.commit().await?;
     let installation = Installation(fixed(&server.id));
     Ok(Account {
         installation,
@@ -65,13 +62,21 @@ pub async fn load_account(
 /// # Errors
 /// When the database does not answer.
 pub async fn load_grants(pool: &PgPool, account: Uuid) -> Result<Grants, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let mut tx = connection.begin_with(BEGIN_READING).await?;
-    let granted = grants::granted_to(&mut tx, account).await?;
+    let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
+    let granted = let_in_by_grants(&mut tx, account).await?;
     let mut feeds = read_feeds(&mut tx, account, &granted.feeds, &Cursors::default()).await?;
-    tx.commit().await?;
     feeds.retain(|feed| feed.owner != account.into_bytes());
     Ok(Grants { version: granted.version, feeds })
+}
+
+/// What the judge lets the account read of others; from then on the transaction may touch their rows.
+async fn let_in_by_grants(db: &mut PgConnection, account: Uuid) -> Result<GrantedTo, sqlx::Error> {
+    let granted = grants::granted_to(db, account).await?;
+    if !granted.feeds.is_empty() {
+        let owners: BTreeSet<_> = granted.feeds.iter().map(|granted| granted.owner).chain([account]).collect();
+        wall::enter(db, &Vec::from_iter(owners)).await?;
+    }
+    Ok(granted)
 }
 
 /// The account's own feeds and those that are granted to it, ascending.
@@ -167,18 +172,43 @@ async fn read_tips(
     Ok(rows.into_iter().map(|row| (ActorId(fixed(&row.actor)), EntryId(fixed(&row.last_entry_id)))).collect())
 }
 
-/// Reads the entries after `after`: at most `max_entries`, and so many that their payloads first reach `max_bytes`, but
-/// at least one.
+/// Which entries of a feed are wanted: at most `max_entries` after `after`, and so many that their payloads first reach
+/// `max_bytes`, but at least one.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Of which feed.
+    pub feed: FeedId,
+    /// The last number that the device has.
+    pub after: u64,
+    /// The bound of their payloads.
+    pub max_bytes: usize,
+    /// The bound of their number.
+    pub max_entries: usize,
+}
+
+/// Reads a page of one of the account's own feeds.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn read_page(
-    pool: &PgPool,
-    feed: FeedId,
-    after: u64,
-    max_bytes: usize,
-    max_entries: usize,
-) -> Result<Page, sqlx::Error> {
+pub async fn read_page(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Page, sqlx::Error> {
+    let mut tx = wall::of(pool, &[account]).await?;
+    page(&mut tx, asked).await
+}
+
+/// Reads a page of somebody else's feed; `None` if the judge does not let `account` read it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn read_page_of_other(pool: &PgPool, account: Uuid, asked: Asked) -> Result<Option<Page>, sqlx::Error> {
+    let mut tx = wall::of(pool, &[account]).await?;
+    let Some(owner) = whose::by_grant(&mut tx, asked.feed.0.cast_signed(), account).await? else { return Ok(None) };
+    let page = page(&mut tx, asked).await?;
+    // Judged after it was read: what was appended after a revocation is then never let through.
+    Ok(grants::may_read(&mut tx, account, owner, asked.feed).await?.then_some(page))
+}
+
+async fn page(db: &mut PgConnection, asked: Asked) -> Result<Page, sqlx::Error> {
+    let Asked { feed, after, max_bytes, max_entries } = asked;
     // The lengths are known without reading the payloads: those beyond the page are never fetched from their pages.
     let rows = sqlx::query_as!(
         EntryRow,
@@ -199,7 +229,7 @@ pub async fn read_page(
         max_bytes as i64,
         max_entries as i64
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await?;
     let head = rows.first().map_or(0, |row| row.head_seq.cast_unsigned());
     Ok(Page { feed, after, entries: rows.into_iter().filter_map(EntryRow::into_received).collect(), head })
@@ -236,6 +266,7 @@ impl EntryRow {
 pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Result<Vec<(FeedId, Epoch)>, sqlx::Error> {
     let numbers: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
     let epochs: Vec<[u8; 8]> = feeds.iter().map(|_| random_bytes()).collect();
+    let mut tx = wall::of(pool, &[account]).await?;
     // Locked in ascending order first, like ingest does it.
     let rows = sqlx::query!(
         "WITH locked AS (
@@ -249,8 +280,9 @@ pub async fn renew_epochs(pool: &PgPool, account: Uuid, feeds: &[FeedId]) -> Res
         &numbers,
         &epochs as &[[u8; 8]]
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), Epoch(fixed(&row.epoch)))).collect())
 }
 

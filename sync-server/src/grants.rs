@@ -8,7 +8,7 @@ use fitme_core::collection::Collection;
 use fitme_core::id::{DocId, FeedId};
 use fitme_core::limits;
 use fitme_core::policy::{Access, Action, Permit, Place, judge};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// Somebody else's feed that an account may read.
@@ -66,7 +66,7 @@ pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i
     Ok((now_ms(db).await?, permits))
 }
 
-/// All feeds of others that `grantee` may read now.
+/// All feeds of others that `grantee`, who is in the transaction's list, may read now.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -78,8 +78,10 @@ pub async fn granted_to(db: &mut PgConnection, grantee: Uuid) -> Result<GrantedT
     let Some(version) = version else { return Ok(GrantedTo::default()) };
     let rows = sqlx::query_as!(
         PermitRow,
-        "SELECT g.account, g.grantee, g.grant_id, g.feed, g.access, g.shown_as, g.from_ms, g.until_ms, f.collection, f.scope
-         FROM grants_now g JOIN feeds f USING (feed) WHERE g.grantee = $1 ORDER BY g.account, g.feed, g.grant_id",
+        r#"SELECT g.account, g.grantee, g.grant_id, g.feed, g.access, g.shown_as, g.from_ms, g.until_ms,
+                  f.collection AS "collection!", f.scope AS "scope!"
+           FROM places_of_feeds(ARRAY(SELECT feed FROM grants_now WHERE grantee = $1)) f
+           JOIN grants_now g USING (feed) WHERE g.grantee = $1 ORDER BY g.account, g.feed, g.grant_id"#,
         grantee
     )
     .fetch_all(&mut *db)
@@ -107,23 +109,20 @@ fn readable(grantee: Uuid, rows: &[PermitRow], now_ms: i64) -> Vec<Granted> {
     feeds.into_values().collect()
 }
 
-/// Whether `who` may read a feed now.
+/// Whether `who` may read a feed of `owner` now. Both are in the transaction's list.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn may_read(pool: &PgPool, who: Uuid, feed: FeedId) -> Result<bool, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let found = sqlx::query!("SELECT account, collection, scope FROM feeds WHERE feed = $1", feed.0.cast_signed())
-        .fetch_optional(&mut *connection)
+pub async fn may_read(db: &mut PgConnection, who: Uuid, owner: Uuid, feed: FeedId) -> Result<bool, sqlx::Error> {
+    let (feed, account) = (feed.0.cast_signed(), owner);
+    let found = sqlx::query!("SELECT collection, scope FROM feeds WHERE feed = $1 AND account = $2", feed, account)
+        .fetch_optional(&mut *db)
         .await?;
     let Some(row) = found else { return Ok(false) };
-    let Some(collection) = Collection::named(&row.collection) else { return Ok(row.account == who) };
-    let (now_ms, permits) = match row.account == who {
-        true => (0, Permits::new()),
-        false => permits(&mut connection, &[(row.account, who)]).await?,
-    };
+    let Some(collection) = Collection::named(&row.collection) else { return Ok(false) };
+    let (now_ms, permits) = permits(db, &[(owner, who)]).await?;
     let permits: Vec<_> = permits.into_values().flatten().map(|(_, permit)| permit).collect();
-    let place = Place { owner: row.account.into_bytes(), collection, scope: &row.scope };
+    let place = Place { owner: owner.into_bytes(), collection, scope: &row.scope };
     Ok(judge(who.into_bytes(), Action::Read, place, &permits, now_ms).is_ok())
 }
 

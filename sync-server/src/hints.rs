@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::accounts::sign_ins;
+use crate::db::wall::{self, Role};
 use crate::db::{self, installation};
 use crate::fanout::Fanout;
 use crate::ingest::TRANSACTION_TIMEOUT;
@@ -26,9 +27,6 @@ use crate::{feeds, grants};
 /// The channels on which nodes notify.
 const HEADS: &str = "feed_heads";
 const GRANTEES: &str = "grantees";
-/// A notification gets a transaction id and so a commit record; losing one in a crash is harmless, and waiting for its
-/// fsync would take the disk from the commits that devices wait for.
-const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 /// Feeds or accounts in one notification: below Postgres's 8,000 bytes.
 const NAMES_PER_HINT: usize = 200;
 /// How often a node looks for itself.
@@ -114,7 +112,7 @@ async fn send(shared: Arc<Shared>, pool: PgPool, node: Uuid) {
 async fn notify(pool: &PgPool, node: Uuid, channel: &str, names: &[String]) {
     for part in names.chunks(NAMES_PER_HINT) {
         let payload = format!("{node} {}", part.join(","));
-        if let Err(error) = sqlx::query(NOTIFY).bind(channel).bind(payload).execute(pool).await {
+        if let Err(error) = db::notify(pool, channel, &payload).await {
             tracing::debug!(%error, channel, "a hint was not sent; the other nodes' poll finds what it is about");
         }
     }
@@ -187,7 +185,7 @@ struct Changes {
 }
 
 async fn look(pool: &PgPool, since: Duration) -> Result<(Installation, Changes), sqlx::Error> {
-    let db = &mut *pool.acquire().await?;
+    let db = &mut *wall::begin_as(pool, wall::BEGIN, Role::Poll).await?;
     let installation = installation::current(db).await?;
     let feeds = feeds::changed_since(db, POLL_WINDOW + since).await?;
     let changes = Changes {

@@ -9,12 +9,13 @@ use fitme_core::limits::NAME_BYTES;
 use fitme_core::policy::{Access, Purpose, Role};
 use fitme_core::record::grant::GRANTED_FEEDS;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::accounts::address;
 use crate::auth::Device;
 use crate::bytes::random_bytes;
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -90,9 +91,10 @@ async fn invite(
     device: Device,
     JsonBody(request): JsonBody<Request>,
 ) -> Result<(StatusCode, Json<Invited>), Refusal> {
-    let role = role_of(&state.pool, device.account).await?;
+    let mut tx = wall::of(&state.pool, &[device.account]).await?;
+    let role = role_of(&mut tx, device.account).await?;
     check(&request, role)?;
-    address::demand_confirmed(&mut *state.pool.acquire().await?, device.account).await?;
+    address::demand_confirmed(&mut tx, device.account).await?;
     let code = draw_code();
     let row = sqlx::query!(
         r#"INSERT INTO invites (code_hash, grantee, grantee_name, role, purpose, feeds, days, expires_at)
@@ -109,9 +111,10 @@ async fn invite(
         LIFETIME_DAYS,
         OPEN_INVITES
     )
-    .fetch_optional(&state.pool)
+    .fetch_optional(&mut *tx)
     .await?;
     let row = row.ok_or(ApiError::TooManyInvites)?;
+    tx.commit().await?;
     tracing::info!(account = %device.account, "invitation made");
     Ok((StatusCode::CREATED, Json(Invited { code, expires_at_ms: row.expires_at_ms })))
 }
@@ -121,7 +124,9 @@ async fn look(
     device: Device,
     JsonBody(Code { code }): JsonBody<Code>,
 ) -> Result<Json<Terms>, Refusal> {
-    Ok(Json(terms(&state.pool, device.account, &code).await?))
+    let mut tx = wall::of(&state.pool, &[device.account]).await?;
+    whose::by_invite(&mut tx, &hash_of(&code), device.account).await?;
+    Ok(Json(terms(&mut tx, device.account, &code).await?))
 }
 
 /// The first account that accepts an invitation is the only one; it may do so again when the answer was lost.
@@ -130,8 +135,9 @@ async fn accept(
     device: Device,
     JsonBody(Code { code }): JsonBody<Code>,
 ) -> Result<Json<Terms>, Refusal> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[device.account]).await?;
     address::demand_confirmed(&mut tx, device.account).await?;
+    whose::by_invite(&mut tx, &hash_of(&code), device.account).await?;
     let grantee = sqlx::query_scalar!(
         "UPDATE invites SET accepted_by = $2, accepted_at = now()
          WHERE code_hash = $1 AND grantee <> $2 AND (accepted_by = $2 OR (accepted_by IS NULL AND expires_at > now()))
@@ -149,18 +155,19 @@ async fn accept(
     )
     .execute(&mut *tx)
     .await?;
+    let terms = terms(&mut tx, device.account, &code).await?;
     tx.commit().await?;
     tracing::info!(account = %device.account, %grantee, "invitation accepted");
-    Ok(Json(terms(&state.pool, device.account, &code).await?))
+    Ok(Json(terms))
 }
 
-async fn role_of(pool: &PgPool, account: Uuid) -> Result<Role, Refusal> {
-    let role = sqlx::query_scalar!("SELECT role FROM accounts WHERE account = $1", account).fetch_one(pool).await?;
+async fn role_of(db: &mut PgConnection, account: Uuid) -> Result<Role, Refusal> {
+    let role = sqlx::query_scalar!("SELECT role FROM accounts WHERE account = $1", account).fetch_one(db).await?;
     Role::named(&role).ok_or_else(|| ApiError::Internal.caused_by("an account has a role that does not exist"))
 }
 
 /// An invitation that `account` may accept, or has accepted.
-async fn terms(pool: &PgPool, account: Uuid, code: &str) -> Result<Terms, Refusal> {
+async fn terms(db: &mut PgConnection, account: Uuid, code: &str) -> Result<Terms, Refusal> {
     let terms = sqlx::query_as!(
         Terms,
         "SELECT i.grantee, i.grantee_name, a.email AS grantee_email, i.role, i.purpose, i.feeds, i.days
@@ -170,7 +177,7 @@ async fn terms(pool: &PgPool, account: Uuid, code: &str) -> Result<Terms, Refusa
         &hash_of(code)[..],
         account
     )
-    .fetch_optional(pool)
+    .fetch_optional(db)
     .await?;
     Ok(terms.ok_or(ApiError::UnknownInvite)?)
 }

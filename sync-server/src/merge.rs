@@ -130,7 +130,7 @@ impl Worker {
         }
         let slice = slice::read(&self.pool, &claims).await?;
         let folded = self.fold(slice.work, &claims).await?;
-        write::write(&self.pool, self.id, &folded, &slice.merged).await?;
+        write::write(&self.pool, self.id, &claim::accounts(&claims), &folded, &slice.merged).await?;
         for (feed, seq) in slice.merged {
             (self.on_merged)(feed, seq);
         }

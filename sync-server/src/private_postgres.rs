@@ -32,8 +32,12 @@ use pid_file::PidFile;
 use polling::poll;
 use runner::Owner;
 
-/// Name of the database and of its superuser.
+/// Name of the database.
 const DATABASE: &str = "fitme";
+/// Its superuser, who owns the tables.
+pub const OWNER: &str = "fitme";
+/// As whom the server logs in.
+pub const SERVER: &str = "fitme_node";
 /// PostgreSQL puts it into the socket's name; no TCP port is opened.
 const SOCKET_PORT: u16 = 5432;
 /// Recovery after a crash replays up to a gigabyte of log, on a slow disk minutes of work.
@@ -115,28 +119,34 @@ impl PrivatePostgres {
         Ok(Self { place, owner, socket_dir, pid: pid_of(&child), child: Some(child), _lock: lock })
     }
 
-    /// How to connect to the server's database.
+    /// How the server connects to its database, once that is migrated.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
+        self.owner_options().username(SERVER)
+    }
+
+    /// How the owner of the tables connects to the same database.
+    #[must_use]
+    pub fn owner_options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.socket_dir)
             .port(SOCKET_PORT)
-            .username(DATABASE)
+            .username(OWNER)
             .database(DATABASE)
             .ssl_mode(PgSslMode::Disable)
     }
 
-    /// The same as an address, for other programs. It holds no secret: the socket's folder is what is closed.
+    /// The owner's address, for other programs. It holds no secret: the socket's folder is what is closed.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(DATABASE)
+        self.url_of(DATABASE, OWNER)
     }
 
-    /// The address of another database of the same cluster.
+    /// The address of a database of the same cluster, for one who logs in.
     #[must_use]
-    pub fn url_of(&self, database: &str) -> String {
+    pub fn url_of(&self, database: &str, login: &str) -> String {
         let socket_dir = self.socket_dir.display();
-        format!("postgres://{DATABASE}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
+        format!("postgres://{login}@localhost:{SOCKET_PORT}/{database}?host={socket_dir}&sslmode=disable")
     }
 
     /// The process id of PostgreSQL's first process.
@@ -210,7 +220,7 @@ impl PrivatePostgres {
     }
 
     async fn ensure_database(&self) -> Result<(), PrivatePostgresError> {
-        let mut connection = PgConnection::connect_with(&self.connect_options().database("postgres")).await?;
+        let mut connection = PgConnection::connect_with(&self.owner_options().database("postgres")).await?;
         let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(DATABASE)
             .fetch_one(&mut connection)
@@ -321,7 +331,7 @@ fn ensure_cluster(place: &Place, owner: Owner, binaries: &Binaries) -> Result<()
     let status = owner
         .command(&binaries.initdb, &unfinished)?
         .args(["--no-locale", "--encoding=UTF8", "--data-checksums", "--auth-local=trust", "--auth-host=reject"])
-        .arg(format!("--username={DATABASE}"))
+        .arg(format!("--username={OWNER}"))
         .stdout(Stdio::from(log.try_clone().map_err(io)?))
         .stderr(Stdio::from(log))
         .status()

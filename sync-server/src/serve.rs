@@ -14,12 +14,12 @@ use crate::accounts::oidc::provider::Provider;
 use crate::accounts::oidc::settings::{OidcError, Settings};
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{BadDatabaseUrl, DatabaseArgs, ServeArgs};
+use crate::config::{BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
-use crate::private_postgres::{PrivatePostgres, PrivatePostgresError};
+use crate::private_postgres::{self, PrivatePostgres, PrivatePostgresError};
 use crate::slow_reader::{Patience, PatientListener, Peer};
 use crate::state::AppState;
 
@@ -58,6 +58,12 @@ pub enum ServeError {
     /// Its address is none.
     #[error(transparent)]
     BadDatabaseUrl(#[from] BadDatabaseUrl),
+    /// Nobody is named who may migrate.
+    #[error(
+        "migrate needs FITME_OWNER_DATABASE_URL, the database of DATABASE_URL with the login of the one who owns its tables: \
+         the server itself may not change them"
+    )]
+    NoOwner,
     /// The operating system ended the server.
     #[error("the server stopped: {0}")]
     Io(#[from] std::io::Error),
@@ -90,13 +96,18 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
     served.and(closed)
 }
 
-/// Brings the tables up to date.
+/// Brings the tables up to date, as their owner.
 ///
 /// # Errors
 /// When there is no database, or a migration fails.
-pub async fn migrate(args: &DatabaseArgs) -> Result<(), ServeError> {
-    let database = Database::open_as(args, Tables::Migrate).await?;
-    database.close().await
+pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
+    let Some(url) = &args.database.database_url else {
+        // A private database is migrated before it is used.
+        return Database::open(&args.database).await?.close().await;
+    };
+    let owner = args.owner_database_url.as_ref().ok_or(ServeError::NoOwner)?;
+    let server = url.connect_options()?;
+    Ok(db::migrate(owner.connect_options()?, server.get_username()).await?)
 }
 
 async fn answer(
@@ -147,14 +158,6 @@ fn announce(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Whether the tables may be changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tables {
-    /// A given database is migrated on purpose only: its account may not be allowed to, and other nodes may run.
-    Check,
-    Migrate,
-}
-
 /// The database of this run, and what has to be stopped with it.
 struct Database {
     pool: PgPool,
@@ -169,22 +172,16 @@ struct Watch {
 
 impl Database {
     async fn open(args: &DatabaseArgs) -> Result<Self, ServeError> {
-        Self::open_as(args, Tables::Check).await
-    }
-
-    async fn open_as(args: &DatabaseArgs, tables: Tables) -> Result<Self, ServeError> {
         match &args.database_url {
-            Some(url) => Self::given(url.connect_options()?, tables).await,
+            Some(url) => Self::given(url.connect_options()?).await,
             None => Self::private(args).await,
         }
     }
 
-    async fn given(options: PgConnectOptions, tables: Tables) -> Result<Self, ServeError> {
+    /// A given database is migrated on purpose only: its owner does it, and other nodes may run.
+    async fn given(options: PgConnectOptions) -> Result<Self, ServeError> {
+        db::check(options.clone()).await?;
         let pool = db::connect(options).await?;
-        match tables {
-            Tables::Check => db::check_migrated(&pool).await?,
-            Tables::Migrate => db::migrate(&pool).await?,
-        }
         for setting in db::settings_that_lose_writes(&pool).await.map_err(DatabaseError::from)? {
             tracing::warn!(setting, "the database has this setting off: acknowledged data can be lost; switch it on");
         }
@@ -193,8 +190,8 @@ impl Database {
 
     async fn private(args: &DatabaseArgs) -> Result<Self, ServeError> {
         let postgres = PrivatePostgres::start(&args.data).await?;
+        db::migrate(postgres.owner_options(), private_postgres::SERVER).await?;
         let pool = db::connect(postgres.connect_options()).await?;
-        db::migrate(&pool).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(postgres.keep_running(stop.clone()));
         Ok(Self { pool, private: Some(Watch { stop, task }) })

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use sync_server::private_postgres::PrivatePostgres;
+use sync_server::private_postgres::{OWNER, PrivatePostgres, SERVER};
 use tempfile::TempDir;
 
 /// Database that has all migrations; the others are copied from it, which is faster than migrating each.
@@ -35,8 +35,10 @@ pub struct Postgres {
 /// A database with all tables and no rows.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Its address, for `DATABASE_URL`.
+    /// Its address for a server, for `DATABASE_URL`.
     pub url: String,
+    /// Its address for the one who owns its tables: for `FITME_OWNER_DATABASE_URL`, and for tests that look into it.
+    pub owner: String,
 }
 
 impl Postgres {
@@ -68,7 +70,7 @@ impl Postgres {
     pub fn database(&self) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
-        Database { url: self.private().url_of(&name) }
+        self.of(&name)
     }
 
     /// A new database without any table.
@@ -78,7 +80,7 @@ impl Postgres {
     pub fn empty_database(&self) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute("postgres", &format!("CREATE DATABASE {name}"));
-        Database { url: self.private().url_of(&name) }
+        self.of(&name)
     }
 
     /// A database from a plain dump of an earlier version, brought up to this one as `sync-server migrate` does.
@@ -87,7 +89,7 @@ impl Postgres {
     /// When the dump cannot be restored or migrated.
     pub fn restored(&self, dump: String) -> Database {
         let database = self.empty_database();
-        let options = options(&database.url);
+        let options = options(&database.owner);
         block_on(|| async {
             let mut connection = PgConnection::connect_with(&options).await.expect("the test's PostgreSQL answers");
             sqlx::raw_sql(AssertSqlSafe(dump)).execute(&mut connection).await.expect("the dump is whole");
@@ -147,13 +149,19 @@ impl Postgres {
         self.private.as_ref().expect("it is there between calls")
     }
 
+    /// Any database of the cluster.
+    pub fn of(&self, name: &str) -> Database {
+        let private = self.private();
+        Database { url: private.url_of(name, SERVER), owner: private.url_of(name, OWNER) }
+    }
+
     fn create_template(&self) {
         self.execute("postgres", &format!("CREATE DATABASE {TEMPLATE}"));
-        migrate(options(&self.private().url_of(TEMPLATE)));
+        migrate(options(&self.of(TEMPLATE).owner));
     }
 
     fn execute(&self, database: &str, sql: &str) {
-        let (options, sql) = (options(&self.private().url_of(database)), sql.to_owned());
+        let (options, sql) = (options(&self.of(database).owner), sql.to_owned());
         block_on(|| async {
             let mut connection = PgConnection::connect_with(&options).await.expect("the test's PostgreSQL answers");
             sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.expect("the statement is right");
@@ -163,11 +171,7 @@ impl Postgres {
 }
 
 fn migrate(options: PgConnectOptions) {
-    block_on(|| async {
-        let pool = sync_server::db::connect(options).await.expect("the database answers");
-        sync_server::db::migrate(&pool).await.expect("the migrations run");
-        pool.close().await;
-    });
+    block_on(|| async { sync_server::db::migrate(options, SERVER).await.expect("the migrations run") });
 }
 
 fn options(url: &str) -> PgConnectOptions {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::mailed_tokens::{self, Purpose};
 use crate::auth::Device;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
@@ -64,7 +65,7 @@ pub fn send_token(state: &AppState, account: Uuid) {
 }
 
 async fn letter(pool: &PgPool, account: Uuid, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[account]).await?;
     if is_confirmed(&mut tx, account).await? {
         return Ok(None);
     }
@@ -92,7 +93,7 @@ async fn confirm(
     JsonBody(confirming): JsonBody<Confirming>,
 ) -> Result<StatusCode, Refusal> {
     let now_ms = state.clock.now_ms();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let account = mailed_tokens::take(&mut tx, &confirming.token, Purpose::Confirm, now_ms).await?;
     let account = account.ok_or(ApiError::WrongToken)?;
     note_confirmed(&mut tx, account, now_ms).await?;
@@ -125,7 +126,7 @@ async fn show(State(state): State<AppState>, asking: Device) -> Result<Json<Show
            WHERE a.account = $1"#,
         asking.account
     )
-    .fetch_one(&state.pool)
+    .fetch_one(&mut *wall::of(&state.pool, &[asking.account]).await?)
     .await?;
     Ok(Json(shown))
 }

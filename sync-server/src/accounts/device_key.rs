@@ -16,6 +16,7 @@ use super::devices::PublicKey;
 use crate::auth::{Device, ed25519};
 use crate::bytes::random_bytes;
 use crate::clock::millis;
+use crate::db::whose;
 use crate::master_key::MasterKey;
 
 /// How long a challenge may be answered.
@@ -97,6 +98,7 @@ impl Challenges {
         let decoded = URL_SAFE_NO_PAD.decode(&proof.challenge).ok().zip(URL_SAFE_NO_PAD.decode(&proof.signature).ok());
         let Some((challenge, signature)) = decoded else { return Ok(None) };
         let Some(drawn_at) = self.drawn_at(proof.device, &challenge, now_ms) else { return Ok(None) };
+        whose::by_device(db, proof.device).await?;
         let row = sqlx::query!(
             r#"SELECT d.account, d.public_key AS "public_key!", s.started_at
                FROM devices d JOIN sign_ins s ON s.device = d.device AND s.ended_at IS NULL

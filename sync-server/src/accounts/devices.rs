@@ -11,6 +11,7 @@ use super::credentials::checked_device_name;
 use super::sign_ins::{self, Cause};
 use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -112,7 +113,7 @@ async fn list(State(state): State<AppState>, asking: Device) -> Result<Json<Vec<
         asking.account,
         asking.device
     )
-    .fetch_all(&state.pool)
+    .fetch_all(&mut *wall::of(&state.pool, &[asking.account]).await?)
     .await?;
     Ok(Json(devices))
 }
@@ -129,10 +130,12 @@ async fn rename(
     JsonBody(renaming): JsonBody<Renaming>,
 ) -> Result<StatusCode, Refusal> {
     let name = checked_device_name(&renaming.name)?;
+    let mut tx = wall::of(&state.pool, &[asking.account]).await?;
     let renamed =
         sqlx::query!("UPDATE devices SET name = $3 WHERE device = $2 AND account = $1", asking.account, device, name)
-            .execute(&state.pool)
+            .execute(&mut *tx)
             .await?;
+    tx.commit().await?;
     found(renamed.rows_affected())
 }
 
@@ -150,7 +153,7 @@ async fn revoke(
     Path(device): Path<Uuid>,
     JsonBody(revoking): JsonBody<Revoking>,
 ) -> Result<StatusCode, Refusal> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[asking.account]).await?;
     let revoked = sqlx::query!(
         "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
          WHERE device = $2 AND account = $1",
@@ -170,7 +173,7 @@ async fn revoke(
 }
 
 async fn log_out(State(state): State<AppState>, asking: Device) -> Result<StatusCode, Refusal> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[asking.account]).await?;
     sign_ins::end_of_device(&mut tx, asking.device, Cause::LoggedOut).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use super::{lockout, mailed_tokens, oidc, sign_ins};
 use crate::clock::Clock;
+use crate::db::wall::{self, Role};
 
 /// How often each node looks. Several do no harm: what is gone is gone.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -25,8 +26,10 @@ pub async fn keep_tidy(pool: PgPool, clock: Clock) {
 /// # Errors
 /// When the database does not answer.
 pub async fn tidy(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
-    lockout::prune(pool, now_ms).await?;
-    mailed_tokens::prune(pool, now_ms).await?;
-    oidc::pending::prune(pool, now_ms).await?;
-    sign_ins::prune(pool, now_ms).await
+    let mut tx = wall::begin_as(pool, wall::BEGIN, Role::Tidy).await?;
+    lockout::prune(&mut tx, now_ms).await?;
+    mailed_tokens::prune(&mut tx, now_ms).await?;
+    oidc::pending::prune(&mut tx, now_ms).await?;
+    sign_ins::prune(&mut tx, now_ms).await?;
+    tx.commit().await
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 
 use crate::clock::millis;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 
 /// The failure from which on the next attempt has to wait.
@@ -18,6 +19,8 @@ const LOCKS_FROM: i32 = 5;
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// After so long without an attempt the failures are forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// A crash may lose the count of its last moment; waiting for the disk would make guesses cost the others.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 /// Bits of an address that name a network: a home or a company, rather than one of its computers.
 const NETWORK_BITS_V4: u32 = 24;
 const NETWORK_BITS_V6: u32 = 56;
@@ -41,11 +44,11 @@ impl Attempt {
     /// # Errors
     /// `too_many_attempts`, with the time to wait, while the lock-out lasts; such an attempt does not count.
     pub async fn begin(&self, db: &PgPool, now_ms: i64) -> Result<(), Refusal> {
-        // A crash may lose the count of its last moment; waiting for the disk would make guesses cost the others.
+        let mut tx = wall::begin(db, BEGIN, &[]).await?;
         let forgotten_before = now_ms - millis(FORGOTTEN_AFTER);
         let counted = sqlx::query_scalar!(
             "INSERT INTO login_failures AS known (email_hash, prefix, failures, last_at, locked_until)
-             SELECT $1, $2, 1, $3, 0 FROM set_config('synchronous_commit', 'off', true)
+             VALUES ($1, $2, 1, $3, 0)
              ON CONFLICT (email_hash, prefix) DO UPDATE
              SET last_at = greatest(known.last_at, $3),
                  failures = CASE WHEN known.last_at < $4 THEN 1 ELSE known.failures + 1 END,
@@ -61,15 +64,15 @@ impl Attempt {
             LOCKS_FROM,
             millis(LONGEST)
         )
-        .fetch_optional(db)
+        .fetch_optional(&mut *tx)
         .await?;
         match counted {
-            Some(_) => Ok(()),
-            None => Err(self.locked(db, now_ms).await?),
+            Some(_) => Ok(tx.commit().await?),
+            None => Err(self.locked(&mut tx, now_ms).await?),
         }
     }
 
-    async fn locked(&self, db: &PgPool, now_ms: i64) -> Result<Refusal, sqlx::Error> {
+    async fn locked(&self, db: &mut PgConnection, now_ms: i64) -> Result<Refusal, sqlx::Error> {
         let until = sqlx::query_scalar!(
             "SELECT locked_until FROM login_failures WHERE email_hash = $1 AND prefix = $2",
             &self.email_hash[..],
@@ -86,15 +89,16 @@ impl Attempt {
     /// # Errors
     /// When the database does not answer.
     pub async fn was_not_looked_at(&self, db: &PgPool) -> Result<(), sqlx::Error> {
+        let mut tx = wall::begin(db, BEGIN, &[]).await?;
         sqlx::query!(
             "UPDATE login_failures SET failures = failures - 1, locked_until = 0
              WHERE email_hash = $1 AND prefix = $2",
             &self.email_hash[..],
             self.network
         )
-        .execute(db)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Forgets the failures: the password was right.
@@ -117,7 +121,7 @@ impl Attempt {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn prune(db: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
+pub async fn prune(db: &mut PgConnection, now_ms: i64) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM login_failures WHERE last_at < $1", now_ms - millis(FORGOTTEN_AFTER)).execute(db).await?;
     Ok(())
 }

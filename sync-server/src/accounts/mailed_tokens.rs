@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::refresh_token::hash;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
+use crate::db::whose;
 
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 24;
@@ -70,7 +71,8 @@ pub async fn make(
     Ok((made.rows_affected() == 1).then_some(token))
 }
 
-/// The account that a token was mailed to; none where it is unknown, used or over. It is used from then on.
+/// The account that a token was mailed to; none where it is unknown, used or over. It is used from then on, and the
+/// transaction may touch the account's rows.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -80,6 +82,9 @@ pub async fn take(
     purpose: Purpose,
     now_ms: i64,
 ) -> Result<Option<Uuid>, sqlx::Error> {
+    if whose::by_mailed_token(db, &hash(token)).await?.is_none() {
+        return Ok(None);
+    }
     let taken = sqlx::query!(
         "DELETE FROM mailed_tokens WHERE token_hash = $1 AND purpose = $2 RETURNING account, expires_at",
         &hash(token)[..],
@@ -94,7 +99,7 @@ pub async fn take(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn prune(db: &sqlx::PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
+pub async fn prune(db: &mut PgConnection, now_ms: i64) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM mailed_tokens WHERE expires_at <= $1", now_ms).execute(db).await?;
     Ok(())
 }

@@ -20,6 +20,7 @@ use super::credentials::checked_device_name;
 use super::lockout::Attempt;
 use super::{Asking, SignedIn, admit, password, read_key, totp};
 use crate::auth::Device;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -197,7 +198,7 @@ async fn finish(
     // Guesses of a code are counted for whom the provider named.
     let attempt = Attempt::new(&format!("{issuer} {}", identity.subject), address);
     attempt.begin(&state.pool, now_ms).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     pending::redeem(&mut tx, &proof).await?;
     let account = identities::account_of(&mut tx, issuer, &identity, now_ms).await?;
     totp::demand(&mut tx, &state, account, finishing.code.as_deref()).await?;
@@ -225,7 +226,7 @@ async fn finish_link(
     let proof = Proof { ticket: &finishing.ticket, verifier: &finishing.verifier, links: Some(account) };
     let now_ms = state.clock.now_ms();
     let identity = pending::named(&state.pool, &proof, now_ms).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     pending::redeem(&mut tx, &proof).await?;
     identities::link(&mut tx, issuer, &identity, account, now_ms).await?;
     tx.commit().await?;

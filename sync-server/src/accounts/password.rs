@@ -14,6 +14,7 @@ use super::lockout::Attempt;
 use super::mailed_tokens::{self, Purpose};
 use super::sign_ins::{self, Cause};
 use crate::auth::Access;
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::mail::Letter;
@@ -44,11 +45,8 @@ async fn forgotten(State(state): State<AppState>, JsonBody(asking): JsonBody<For
 }
 
 async fn letter(pool: &PgPool, email: String, now_ms: i64) -> Result<Option<Letter>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    let account = sqlx::query_scalar!("SELECT account FROM accounts WHERE lower(email) = lower($1)", email)
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(account) = account else { return Ok(None) };
+    let mut tx = wall::of(pool, &[]).await?;
+    let Some(account) = whose::by_email(&mut tx, &email).await? else { return Ok(None) };
     let token = mailed_tokens::make(&mut tx, account, Purpose::Reset, now_ms).await?;
     tx.commit().await?;
     Ok(token.map(|token| Letter {
@@ -72,7 +70,7 @@ async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetti
     checked_new_password(&asking.password)?;
     let hash = state.passwords.hash(asking.password).await?;
     let now_ms = state.clock.now_ms();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let account = mailed_tokens::take(&mut tx, &asking.token, Purpose::Reset, now_ms).await?;
     let account = account.ok_or(ApiError::WrongToken)?;
     address::note_confirmed(&mut tx, account, now_ms).await?;
@@ -100,7 +98,7 @@ async fn change(
     let account = access.device.account;
     let attempt = proved(&state, account, address, asking.password).await?;
     let hash = state.passwords.hash(asking.new_password).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     attempt.succeeded(&mut tx).await?;
     set(&mut tx, account, &hash).await?;
     sign_ins::end_of_account(&mut tx, account, Some(access.sign_in), Cause::PasswordChanged).await?;
@@ -119,19 +117,17 @@ pub(super) async fn demand(
     address: IpAddr,
     password: Option<String>,
 ) -> Result<(), Refusal> {
-    let mut tx = state.pool.begin().await?;
     let has_one = sqlx::query_scalar!(
         r#"SELECT password_hash IS NOT NULL AS "has_one!" FROM accounts WHERE account = $1"#,
         account
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
     .await?;
-    tx.commit().await?;
     if !has_one {
         return Ok(());
     }
     let attempt = proved(state, account, address, password.unwrap_or_default()).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     attempt.succeeded(&mut tx).await?;
     Ok(tx.commit().await?)
 }
@@ -139,7 +135,7 @@ pub(super) async fn demand(
 /// An attempt that has shown the account's password, still counted as a failure.
 async fn proved(state: &AppState, account: Uuid, address: IpAddr, password: String) -> Result<Attempt, Refusal> {
     let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
-        .fetch_one(&state.pool)
+        .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
         .await?;
     let attempt = Attempt::new(&known.email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;

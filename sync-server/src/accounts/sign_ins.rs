@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::refresh_token::{Known, Meaning, REFRESH_LIFETIME, RefreshToken};
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::clock::millis;
+use crate::db::whose;
 use crate::error::ApiError;
 
 /// Channel on which nodes hear at once which sign-in was ended; the poll finds what they missed.
@@ -78,11 +79,14 @@ pub async fn begin(db: &mut PgConnection, device: Device, now_ms: i64) -> Result
     Ok(SignIn { sign_in, device, refresh_token })
 }
 
-/// Exchanges a token for the next one. The caller commits whatever the outcome: a reused token ends its family.
+/// Exchanges a token for the next one, in a transaction that need not know whose it is. The caller commits whatever the outcome: a reused token ends its family.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn exchange(db: &mut PgConnection, token: &RefreshToken, now_ms: i64) -> Result<Exchange, sqlx::Error> {
+    if whose::by_token(db, &token.family_hash()).await?.is_none() {
+        return Ok(Exchange::Unproved);
+    }
     let mut row = locked(db, token).await?;
     if row.is_none() {
         adopt(db, token, now_ms).await?;
@@ -140,13 +144,13 @@ impl Standing {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn standing(pool: &PgPool, sign_in: Uuid) -> Result<Option<Standing>, sqlx::Error> {
+pub async fn standing(db: &mut PgConnection, sign_in: Uuid) -> Result<Option<Standing>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT s.ended_at IS NULL AS "live!", d.revoked_at IS NOT NULL AS "revoked!", d.lost
            FROM sign_ins s JOIN devices d USING (device) WHERE s.sign_in = $1"#,
         sign_in
     )
-    .fetch_optional(pool)
+    .fetch_optional(db)
     .await?;
     Ok(row.map(|row| match (row.live, row.revoked, row.lost) {
         (true, ..) => Standing::Live,
@@ -160,8 +164,8 @@ pub async fn standing(pool: &PgPool, sign_in: Uuid) -> Result<Option<Standing>, 
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn prune(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM sign_ins WHERE expires_at < $1", now_ms - millis(REMEMBERED_FOR)).execute(pool).await?;
+pub async fn prune(db: &mut PgConnection, now_ms: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM sign_ins WHERE expires_at < $1", now_ms - millis(REMEMBERED_FOR)).execute(db).await?;
     Ok(())
 }
 

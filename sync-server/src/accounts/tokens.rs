@@ -11,6 +11,7 @@ use super::device_key::{Challenge, Proof, parse_public_key};
 use super::devices;
 use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
 use super::sign_ins::{self, Exchange, SignIn, Standing};
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -72,17 +73,20 @@ async fn renew(State(state): State<AppState>, JsonBody(grant): JsonBody<Grant>) 
 async fn by_token(state: &AppState, token: &str, public_key: Option<String>) -> Result<SignIn, Refusal> {
     let token = RefreshToken::parse(token).ok_or(ApiError::ProveDevice)?;
     let key = public_key.as_deref().and_then(parse_public_key);
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let exchanged = sign_ins::exchange(&mut tx, &token, state.clock.now_ms()).await?;
     if let (Exchange::Renewed(sign_in), Some(key)) = (&exchanged, key) {
         devices::note_first_key(&mut tx, sign_in.device.device, &key).await?;
     }
+    let standing = match &exchanged {
+        Exchange::Over(sign_in) => sign_ins::standing(&mut tx, *sign_in).await?,
+        _ => None,
+    };
     tx.commit().await?;
     match exchanged {
         Exchange::Renewed(sign_in) => Ok(sign_in),
         Exchange::Unproved => Err(ApiError::ProveDevice.into()),
-        Exchange::Over(sign_in) => {
-            let standing = sign_ins::standing(&state.pool, sign_in).await?;
+        Exchange::Over(_) => {
             standing.map_or(Ok(()), Standing::check)?;
             Err(ApiError::SignedOut.into())
         }
@@ -91,7 +95,7 @@ async fn by_token(state: &AppState, token: &str, public_key: Option<String>) -> 
 
 async fn by_key(state: &AppState, proof: &Proof) -> Result<SignIn, Refusal> {
     let now_ms = state.clock.now_ms();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[]).await?;
     let proved = state.challenges.proved(&mut tx, proof, now_ms).await?;
     let device = proved.ok_or(ApiError::SignedOut)?;
     let sign_in = sign_ins::begin(&mut tx, device, now_ms).await?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::refresh_token::hash;
 use crate::auth::Device;
 use crate::bytes::{hex, random_bytes};
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -69,16 +70,18 @@ struct Begun {
 async fn begin(State(state): State<AppState>, asking: Device) -> Result<Json<Begun>, Refusal> {
     let account = asking.account;
     let secret = random_bytes::<SECRET_BYTES>();
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     let email =
-        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_one(&state.pool).await?;
+        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_one(&mut *tx).await?;
     let begun = sqlx::query!(
         "INSERT INTO totp AS before (account, sealed_secret) VALUES ($1, $2)
          ON CONFLICT (account) DO UPDATE SET sealed_secret = $2 WHERE NOT before.confirmed",
         account,
         state.master.seal(&seal_label(account), &secret)
     )
-    .execute(&state.pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     if begun.rows_affected() == 0 {
         return Err(ApiError::TotpOn.into());
     }
@@ -105,7 +108,7 @@ async fn confirm(
     JsonBody(shown): JsonBody<Code>,
 ) -> Result<Json<Confirmed>, Refusal> {
     let account = asking.account;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     let sealed =
         sqlx::query_scalar!("SELECT sealed_secret FROM totp WHERE account = $1 AND NOT confirmed FOR UPDATE", account)
             .fetch_optional(&mut *tx)
@@ -125,7 +128,7 @@ async fn turn_off(
     JsonBody(shown): JsonBody<Code>,
 ) -> Result<StatusCode, Refusal> {
     let account = asking.account;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
     demand(&mut tx, &state, account, Some(&shown.code)).await?;
     sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM recovery_codes WHERE account = $1", account).execute(&mut *tx).await?;

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::ed25519;
 use crate::bytes::{hex, random_bytes};
 use crate::clock::{Clock, millis};
+use crate::db::wall;
 use crate::master_key::MasterKey;
 use crate::routes::Routes;
 use crate::state::AppState;
@@ -179,7 +180,7 @@ async fn jwks(State(state): State<AppState>) -> impl IntoResponse {
 
 /// Reads the keys that still verify; makes a new one first if the newest has signed for `due_after`.
 async fn renew(pool: &PgPool, master: &MasterKey, now_ms: i64, due_after: Duration) -> Result<Known, SigningKeysError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     // Of several nodes that find a key due, the first one makes it and the others read it.
     sqlx::query!(r#"SELECT pg_advisory_xact_lock($1)::text AS "locked""#, MAKING).fetch_one(&mut *tx).await?;
     let mut rows = read(&mut tx).await?;

@@ -3,29 +3,28 @@
 //! run, and a connection that lived through it sees nothing of that.
 
 use fitme_core::id::Installation;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
-use super::DatabaseError;
+use super::{DatabaseError, wall};
 use crate::bytes::{hex, random_bytes};
-
-/// SQLSTATE of a table that does not exist.
-const NO_SUCH_TABLE: &str = "42P01";
 
 /// Reads the id, or makes one when the database is new; says whether it is.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn establish(pool: &PgPool) -> Result<(Installation, bool), DatabaseError> {
-    let mut connection = pool.acquire().await?;
-    let fingerprint = fingerprint(&mut connection).await?;
+    let mut tx = wall::of(pool, &[]).await?;
+    let fingerprint = fingerprint(&mut tx).await?;
     let inserted = sqlx::query!(
         "INSERT INTO installation (id, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         &random_bytes::<8>()[..],
         fingerprint
     )
-    .execute(&mut *connection)
+    .execute(&mut *tx)
     .await?;
-    Ok((current(&mut connection).await?, inserted.rows_affected() == 1))
+    let id = current(&mut tx).await?;
+    tx.commit().await?;
+    Ok((id, inserted.rows_affected() == 1))
 }
 
 /// The installation that the database is now.
@@ -49,18 +48,13 @@ pub fn in_hex(installation: Installation) -> String {
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn recognise(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let fingerprint = fingerprint(connection).await?;
-    let known = sqlx::query_scalar!("SELECT fingerprint FROM installation").fetch_optional(&mut *connection).await;
-    match known {
-        Ok(Some(known)) if known != fingerprint => replace(connection, &fingerprint).await,
-        Ok(_) => Ok(()),
-        Err(error) if is_unmigrated(&error) => Ok(()),
-        Err(error) => Err(error),
+    let mut tx = wall::begin_on(connection, wall::BEGIN, &[]).await?;
+    let fingerprint = fingerprint(&mut tx).await?;
+    let known = sqlx::query_scalar!("SELECT fingerprint FROM installation").fetch_optional(&mut *tx).await?;
+    if known.is_some_and(|known| known != fingerprint) {
+        replace(&mut tx, &fingerprint).await?;
     }
-}
-
-fn is_unmigrated(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|refused| refused.code()).is_some_and(|code| code == NO_SUCH_TABLE)
+    tx.commit().await
 }
 
 /// What tells this database from a copy of it: the cluster (made by initdb), the database in it, and the timeline, which
@@ -75,22 +69,17 @@ async fn fingerprint(connection: &mut PgConnection) -> Result<String, sqlx::Erro
     .await
 }
 
-async fn replace(connection: &mut PgConnection, fingerprint: &str) -> Result<(), sqlx::Error> {
-    let mut tx = connection.begin().await?;
-    // Of several connections that notice at once only the first one changes anything; the others wait for it here.
-    let replaced = sqlx::query!(
-        "UPDATE installation SET id = $1, fingerprint = $2 WHERE fingerprint <> $2",
+/// Of several connections that notice at once only the first one changes anything; the others wait for it here.
+async fn replace(db: &mut PgConnection, fingerprint: &str) -> Result<(), sqlx::Error> {
+    let replaced = sqlx::query_scalar!(
+        r#"SELECT replace_installation($1, $2) AS "replaced!""#,
         &random_bytes::<8>()[..],
         fingerprint
     )
-    .execute(&mut *tx)
+    .fetch_one(db)
     .await?;
-    if replaced.rows_affected() == 1 {
-        // 62 of the 64 bits are random, the other two belong to the UUID's form.
-        sqlx::query!("UPDATE feeds SET epoch = substring(uuid_send(gen_random_uuid()) FROM 9 FOR 8)")
-            .execute(&mut *tx)
-            .await?;
+    if replaced {
         tracing::warn!("the database is a copy or was restored: devices are told to compare everything with it");
     }
-    tx.commit().await
+    Ok(())
 }

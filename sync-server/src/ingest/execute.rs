@@ -7,11 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fitme_core::entry::Digest;
 use fitme_core::id::FeedId;
 use fitme_core::session::Received;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::fates::Fates;
 use super::plan::{Candidate, FeedState, Known, Plan, plan};
 use super::verdict::Verdict;
+use crate::db::wall;
 use crate::error::is_absence;
 use crate::fanout::Live;
 use consents::Places;
@@ -49,7 +51,7 @@ pub struct Done {
     /// What was appended, feed by feed.
     pub live: Vec<Live>,
     /// Accounts to which something was granted, or from which it was taken.
-    pub regranted: BTreeSet<uuid::Uuid>,
+    pub regranted: BTreeSet<Uuid>,
 }
 
 /// Why nothing was committed.
@@ -82,7 +84,7 @@ pub async fn append(
     held: Held,
     fates: &Fates,
 ) -> Result<Done, Failure> {
-    let mut tx = connection.begin_with(BEGIN).await?;
+    let mut tx = wall::begin_on(connection, BEGIN, &accounts(candidates)).await?;
     let places = consents::places(&mut tx, candidates).await?;
     let needed: Vec<_> = candidates.iter().map(|one| Locks::of(one, &places)).collect();
     let feeds = lock(&mut tx, &needed, held).await?;
@@ -101,6 +103,13 @@ pub async fn append(
     let mut verdicts = plan.verdicts.into_iter();
     let verdicts = is_locked.iter().map(|locked| if *locked { verdicts.next() } else { None }).collect();
     Ok(Done { verdicts, live, regranted })
+}
+
+/// Those who write and those whose feeds they write to: nobody else's rows are touched.
+fn accounts(candidates: &[Candidate<'_>]) -> Vec<Uuid> {
+    let owners = candidates.iter().filter_map(|one| Some(one.offer.place.as_ref()?.owner));
+    let accounts: BTreeSet<_> = owners.chain(candidates.iter().map(|one| one.device.account)).collect();
+    Vec::from_iter(accounts)
 }
 
 /// The rows of `feeds` that a candidate needs.
@@ -205,7 +214,7 @@ async fn lock_shared(connection: &mut PgConnection, feeds: &[i64], held: Held) -
 
 struct FeedRow {
     feed: i64,
-    account: uuid::Uuid,
+    account: Uuid,
     head_seq: i64,
     digest: Vec<u8>,
 }
@@ -243,8 +252,9 @@ impl From<sqlx::Error> for Failure {
         let code = error.as_database_error().and_then(|refused| refused.code()).unwrap_or_default().into_owned();
         match code.as_str() {
             "55P03" => Self::Held,
-            // Serialization failure, deadlock, statement timeout.
-            "40001" | "40P01" | "57014" => Self::Contended(error.to_string()),
+            // Serialization failure, deadlock, statement timeout; a row of somebody else's that was not there when it was
+            // looked for, as that of an actor.
+            "40001" | "40P01" | "57014" | "42501" => Self::Contended(error.to_string()),
             // Full disk, full memory, read-only after a failover: nobody's fault and gone again some time.
             code if code.starts_with("53") || code.starts_with("58") || code.starts_with("25") => Self::Away(error),
             // Data, constraints, a trigger's exception, a value too large for an index.

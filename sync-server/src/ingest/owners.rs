@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::check::{FeedPlace, Target};
+use crate::db::wall;
 
 /// Feeds that are remembered; about 100 bytes each. When they are more, all are forgotten and read again as needed.
 const REMEMBERED: usize = 200_000;
@@ -83,12 +84,12 @@ impl Owners {
 async fn read(pool: &PgPool, feeds: &[FeedId]) -> Result<HashMap<FeedId, Owner>, sqlx::Error> {
     let feeds: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
     let rows = sqlx::query!(
-        "SELECT f.feed, f.account, f.collection, f.scope, g.feed AS grants
-         FROM feeds f JOIN feeds g ON g.account = f.account AND g.collection = 'grants' AND g.scope = ''
-         WHERE f.feed = ANY ($1)",
+        r#"SELECT feed AS "feed!", account AS "account!", collection AS "collection!", scope AS "scope!",
+                  grants AS "grants!"
+           FROM places_of_feeds($1)"#,
         &feeds
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *wall::of(pool, &[]).await?)
     .await?;
     let owners = rows.into_iter().map(|row| {
         let grants = FeedId(row.grants.cast_unsigned());

@@ -7,6 +7,8 @@ use fitme_core::id::FeedId;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::db::wall::{self, Role};
+
 /// How long a worker that is not heard of keeps its feeds.
 const LEASE: Duration = Duration::from_secs(10);
 /// How often a worker that computes for long says so.
@@ -28,10 +30,15 @@ pub(super) struct Claim {
     pub merged: u64,
 }
 
+/// Whose feeds they are: the rows that a turn may touch.
+pub(super) fn accounts(claims: &[Claim]) -> Vec<Uuid> {
+    claims.iter().map(|claim| claim.account).collect()
+}
+
 /// Takes the feeds that are behind and were served longest ago. What is left under this worker's name from a turn that
 /// failed is free: a worker takes one turn at a time.
 pub(super) async fn claim(pool: &PgPool, worker: Uuid) -> Result<Vec<Claim>, sqlx::Error> {
-    let mut tx = pool.begin_with(BEGIN).await?;
+    let mut tx = wall::begin_as(pool, BEGIN, Role::Merge).await?;
     let rows = sqlx::query!(
         "WITH due AS (
              SELECT feed FROM merge_queue
@@ -62,6 +69,7 @@ pub(super) async fn claim(pool: &PgPool, worker: Uuid) -> Result<Vec<Claim>, sql
 /// Keeps the feeds for longer.
 pub(super) async fn renew(pool: &PgPool, worker: Uuid, claims: &[Claim]) -> Result<(), sqlx::Error> {
     let feeds: Vec<_> = claims.iter().map(|claim| claim.feed.0.cast_signed()).collect();
+    let mut tx = wall::begin_as(pool, BEGIN, Role::Merge).await?;
     sqlx::query!(
         "WITH mine AS (
              SELECT feed FROM merge_queue WHERE feed = ANY ($2) AND worker = $1 ORDER BY feed FOR UPDATE
@@ -72,7 +80,7 @@ pub(super) async fn renew(pool: &PgPool, worker: Uuid, claims: &[Claim]) -> Resu
         &feeds,
         LEASE.as_secs_f64()
     )
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fitme_core::id::{ChangeHash, DocId, FeedId};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
-use super::claim::Claim;
+use super::claim::{self, Claim};
 use super::fold::Work;
+use crate::db::wall;
 
 /// Entries looked at in one turn.
 const ENTRIES: usize = 2_000;
@@ -14,6 +15,9 @@ const ENTRIES: usize = 2_000;
 const DOCUMENTS: usize = 64;
 /// Payload of the documents merged in one turn; the first one is merged whatever its size.
 const BYTES: u64 = 16 << 20;
+
+/// As of one moment; sequential scans are ruled out as in ingest.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off";
 
 /// One turn's part.
 pub(super) struct Slice {
@@ -25,10 +29,7 @@ pub(super) struct Slice {
 
 /// Reads the slice as of one moment, so that documents' heads are those of exactly the entries that were read.
 pub(super) async fn read(pool: &PgPool, claims: &[Claim]) -> Result<Slice, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let mut tx = connection
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_seqscan = off")
-        .await?;
+    let mut tx = wall::begin(pool, BEGIN, &claim::accounts(claims)).await?;
     let queued = queued(&mut tx, claims).await?;
     let mut chosen = Chosen::default();
     for claim in claims {
@@ -38,7 +39,6 @@ pub(super) async fn read(pool: &PgPool, claims: &[Claim]) -> Result<Slice, sqlx:
         true => Vec::new(),
         false => documents(&mut tx, claims, &chosen.documents).await?,
     };
-    tx.commit().await?;
     Ok(Slice { work, merged: chosen.merged })
 }
 

@@ -8,31 +8,39 @@ use uuid::Uuid;
 
 use super::TurnError;
 use super::fold::{Folded, Merged, Quarantine};
+use crate::db::wall;
 use crate::error::is_absence;
 
 /// What is lost with the machine is merged again from the entries, which are safe: so nothing here waits for the disk.
 /// Sequential scans are ruled out as in ingest.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
 
-/// Writes everything, or nothing.
+/// Writes everything, or nothing, to feeds of these accounts.
 pub(super) async fn write(
     pool: &PgPool,
     worker: Uuid,
+    accounts: &[Uuid],
     folded: &[Folded],
     merged: &[(FeedId, u64)],
 ) -> Result<(), TurnError> {
-    match write_all(pool, worker, folded, merged).await {
+    match write_all(pool, worker, accounts, folded, merged).await {
         Err(TurnError::Database(error)) if is_refusal(&error) => {
             tracing::error!(%error, "the database refused a merged document; each is tried alone");
-            let folded = quarantine_refused(pool, folded).await?;
-            write_all(pool, worker, &folded, merged).await
+            let folded = quarantine_refused(pool, accounts, folded).await?;
+            write_all(pool, worker, accounts, &folded, merged).await
         }
         written => written,
     }
 }
 
-async fn write_all(pool: &PgPool, worker: Uuid, folded: &[Folded], merged: &[(FeedId, u64)]) -> Result<(), TurnError> {
-    let mut tx = pool.begin_with(BEGIN).await?;
+async fn write_all(
+    pool: &PgPool,
+    worker: Uuid,
+    accounts: &[Uuid],
+    folded: &[Folded],
+    merged: &[(FeedId, u64)],
+) -> Result<(), TurnError> {
+    let mut tx = wall::begin(pool, BEGIN, accounts).await?;
     write_documents(&mut tx, folded).await?;
     // Last, because ingest waits for these rows.
     release(&mut tx, worker, merged).await?;
@@ -45,10 +53,10 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 /// Finds out which documents the database refuses, without keeping any.
-async fn quarantine_refused(pool: &PgPool, folded: &[Folded]) -> Result<Vec<Folded>, TurnError> {
+async fn quarantine_refused(pool: &PgPool, accounts: &[Uuid], folded: &[Folded]) -> Result<Vec<Folded>, TurnError> {
     let mut checked = Vec::new();
     for one in folded {
-        let mut tx = pool.begin().await?;
+        let mut tx = wall::of(pool, accounts).await?;
         let mut one = one.clone();
         match write_documents(&mut tx, std::slice::from_ref(&one)).await {
             Err(TurnError::Database(error)) if is_refusal(&error) => {

@@ -35,7 +35,7 @@ impl Stage {
 
     /// The seed of the key that signs, as nobody but who has database and master key can read it.
     async fn seed(&self) -> Vec<u8> {
-        let mut db = PgConnection::connect(&self.database.url).await.unwrap();
+        let mut db = PgConnection::connect(&self.database.owner).await.unwrap();
         let (kid, sealed): (String, Vec<u8>) =
             sqlx::query_as("SELECT kid, sealed_seed FROM signing_keys").fetch_one(&mut db).await.unwrap();
         self.master.unseal(&format!("signing_keys/{kid}"), &sealed).unwrap()

@@ -87,7 +87,7 @@ async fn an_older_account_gets_new_feeds_when_it_logs_in() {
     let database = Postgres::shared().database();
     let server = ServerProcess::on(&database.url);
     let before = sign_up(server.url(), "ana@example.org", "phone").await;
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     sqlx::query("DELETE FROM feeds WHERE collection = 'plans' OR scope = 'mind'").execute(&mut db).await.unwrap();
 
     let (one, two) =
@@ -108,7 +108,7 @@ async fn neither_the_database_nor_the_log_holds_a_secret() {
     let server = ServerProcess::start_with(Some(&database.url), &[("FITME_LOG", "trace")]);
     let phone = sign_up(server.url(), "ana@example.org", "phone").await;
     let secret = |name: &str| phone.body[name].as_str().unwrap();
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     let tables = "SELECT string_agg(d::text || a::text || s::text, '') FROM devices d, accounts a, sign_ins s";
     let stored: String = sqlx::query_scalar(tables).fetch_one(&mut db).await.unwrap();
     assert!(stored.contains("$argon2id$"));

@@ -7,13 +7,13 @@ use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, FeedId};
 use fitme_core::wire::Cursors;
 use fitme_testing::Postgres;
-use sync_server::feeds::{changed_since, load_account, read_page, renew_epochs};
+use sync_server::feeds::{Asked, changed_since, load_account, read_page, renew_epochs};
 
 use crate::phones::Node;
 
 async fn node() -> Node {
     let node = Node::on(&Postgres::shared().database()).await;
-    sync_server::db::installation::establish(&node.pool).await.unwrap();
+    sync_server::db::installation::establish(&node.server).await.unwrap();
     node
 }
 
@@ -30,7 +30,7 @@ async fn an_account_is_read_with_the_digests_at_the_devices_cursors() {
 
     let feed = async |at: u64| {
         let cursors = Cursors([(moods, at), (meals, 0)].into());
-        let account = load_account(&node.pool, ana.account, &cursors, &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &cursors, &[]).await.unwrap();
         let numbers: Vec<_> = account.feeds.iter().map(|feed| feed.feed).collect();
         assert!(numbers.is_sorted() && numbers.len() == 14, "{numbers:?}");
         assert!(!numbers.contains(&ben.feed(Collection::Moods)));
@@ -55,7 +55,7 @@ async fn the_last_accepted_entry_of_an_actor_is_told_to_its_own_account_only() {
     let last = entries[1].id();
     node.push(phone.device, ana.feed(Collection::Moods), entries).await;
     let actors = [phone.actor, ActorId([9; 16])];
-    let tips = async |account| load_account(&node.pool, account, &Cursors::default(), &actors).await.unwrap().actors;
+    let tips = async |account| load_account(&node.server, account, &Cursors::default(), &actors).await.unwrap().actors;
     assert_eq!(tips(ana.account).await, [(phone.actor, last)]);
     assert_eq!(tips(ben.account).await, []);
 }
@@ -72,7 +72,8 @@ async fn pages_are_cut_by_bytes_and_by_entries_and_together_are_the_feed() {
     for (max_bytes, max_entries) in [(1, 100), (3 * bytes, 100), (usize::MAX >> 1, 7), (usize::MAX >> 1, 100)] {
         let mut read = Vec::new();
         loop {
-            let page = read_page(&node.pool, moods, read.len() as u64, max_bytes, max_entries).await.unwrap();
+            let asked = Asked { feed: moods, after: read.len() as u64, max_bytes, max_entries };
+            let page = read_page(&node.server, ana.account, asked).await.unwrap();
             assert_eq!((page.after, page.head), (read.len() as u64, 20));
             if page.entries.is_empty() {
                 break;
@@ -92,11 +93,11 @@ async fn a_renewed_epoch_is_the_one_that_is_read() {
     let (ana, ben) = (node.person().await, node.person().await);
     let moods = ana.feed(Collection::Moods);
     let epochs = async || {
-        let account = load_account(&node.pool, ana.account, &Cursors::default(), &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &Cursors::default(), &[]).await.unwrap();
         account.feeds.into_iter().map(|feed| (feed.feed, feed.epoch)).collect::<Vec<_>>()
     };
     let before = epochs().await;
-    let renewed = renew_epochs(&node.pool, ana.account, &[moods, ben.feed(Collection::Moods)]).await.unwrap();
+    let renewed = renew_epochs(&node.server, ana.account, &[moods, ben.feed(Collection::Moods)]).await.unwrap();
     assert_eq!(renewed.iter().map(|(feed, _)| *feed).collect::<Vec<_>>(), [moods], "only the account's own");
     for (old, new) in before.into_iter().zip(epochs().await) {
         assert_eq!(old == new, old.0 != moods);

@@ -64,7 +64,7 @@ impl Cast {
 
     /// What Tom's phone may read of Ann.
     async fn shown_to_tom(&self) -> BTreeSet<String> {
-        let grants = feeds::load_grants(&self.node.pool, self.tom.account).await.unwrap();
+        let grants = feeds::load_grants(&self.node.server, self.tom.account).await.unwrap();
         grants
             .feeds
             .into_iter()
@@ -222,7 +222,7 @@ async fn a_service_is_granted_what_it_is_for_without_an_invitation_and_nothing_e
     assert_eq!(code(&cast.consent(&grant).await.1), "not_invited", "that is what another service is for");
     grant["purpose"] = json!("insights");
     assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
-    let shown = feeds::load_grants(&cast.node.pool, Uuid::from_bytes(insights.account)).await.unwrap();
+    let shown = feeds::load_grants(&cast.node.server, Uuid::from_bytes(insights.account)).await.unwrap();
     assert!(matches!(&shown.feeds[..], [feed] if feed.collection == "workouts"), "{shown:?}");
 }
 

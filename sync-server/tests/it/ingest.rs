@@ -500,10 +500,11 @@ async fn lookups_read_what_they_look_for_however_long_the_feed_is() {
         }
         let receipts = node.push(phone.device, moods, entries).await;
         assert!(codes(&receipts).iter().all(|code| *code == "accepted"));
-        sync_server::feeds::read_page(&node.pool, moods, 0, 1, 1).await.unwrap();
+        let first = sync_server::feeds::Asked { feed: moods, after: 0, max_bytes: 1, max_entries: 1 };
+        sync_server::feeds::read_page(&node.server, ana.account, first).await.unwrap();
     }
     // A connection reports what it did when it ends.
-    node.pool.close().await;
+    node.close().await;
     let read = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname LIKE 'entries%'";
     let read: i64 = sqlx::query_scalar(read).fetch_one(&Node::on(&database).await.pool).await.unwrap();
     assert!(read < 10 * ENTRIES, "{read} index entries read for {ENTRIES} entries");

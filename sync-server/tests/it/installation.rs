@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use fitme_core::wire::{Frame, Want};
-use fitme_testing::{Postgres, ServerProcess};
+use fitme_testing::{Database, Postgres, ServerProcess};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
@@ -23,11 +23,10 @@ async fn a_copied_database_is_a_new_installation_with_new_epochs() {
     server.terminate();
 
     let source = original.url.split('/').nth(3).unwrap().split('?').next().unwrap();
-    let copy = original.url.replacen(source, "copy", 1);
-    let mut admin = PgConnection::connect(&original.url.replacen(source, "postgres", 1)).await.unwrap();
+    let mut admin = PgConnection::connect(&postgres.of("postgres").owner).await.unwrap();
     let statement = format!("CREATE DATABASE copy TEMPLATE {source}");
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
-    let mut server = ServerProcess::on(&copy);
+    let mut server = ServerProcess::on(&postgres.of("copy").url);
 
     let after = log_in(server.url(), "ana@example.org", "phone").await.body;
     assert_eq!(after["account"], before["account"]);
@@ -55,7 +54,7 @@ async fn a_database_that_is_replaced_under_a_running_server_is_noticed_by_the_ne
     session.say(&Frame::Hello(session.hello())).await;
     assert!(matches!(session.hear().await, Some(Frame::Welcome(_))));
 
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     sqlx::query("UPDATE installation SET fingerprint = 'of the database before'").execute(&mut db).await.unwrap();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fitme-sync-server'";
     sqlx::query(cut).execute(&mut db).await.unwrap();
@@ -74,13 +73,13 @@ async fn a_database_that_is_replaced_under_a_running_server_is_noticed_by_the_ne
 #[tokio::test]
 async fn a_database_without_tables_is_refused_until_it_is_migrated() {
     let database = Postgres::shared().empty_database();
-    let refused = run("serve", &database.url);
+    let refused = run("serve", &database);
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("sync-server migrate"), "{said}");
 
     for _ in 0..2 {
-        let migrated = run("migrate", &database.url);
+        let migrated = run("migrate", &database);
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
     }
     let server = ServerProcess::on(&database.url);
@@ -90,12 +89,12 @@ async fn a_database_without_tables_is_refused_until_it_is_migrated() {
 #[tokio::test]
 async fn a_database_of_a_newer_server_is_refused() {
     let database = Postgres::shared().database();
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9000, 'of the future', true, '', 0)";
     sqlx::query(newer).execute(&mut db).await.unwrap();
     for command in ["serve", "migrate"] {
-        let refused = run(command, &database.url);
+        let refused = run(command, &database);
         assert_eq!(refused.status.code(), Some(1));
         let said = String::from_utf8(refused.stderr).unwrap();
         assert!(said.contains("newer server (to 9000)"), "{said}");
@@ -106,7 +105,7 @@ async fn a_database_of_a_newer_server_is_refused() {
 async fn a_database_that_may_lose_writes_is_warned_about() {
     let database = Postgres::shared().database();
     let name = database.url.split('/').nth(3).unwrap().split('?').next().unwrap();
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     let statement = format!("ALTER DATABASE {name} SET synchronous_commit = off");
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut db).await.unwrap();
     let server = ServerProcess::on(&database.url);
@@ -124,6 +123,7 @@ fn no_output_shows_the_password_of_the_database() {
             command
                 .args(arguments)
                 .env("DATABASE_URL", &url)
+                .env("FITME_OWNER_DATABASE_URL", &url)
                 .env("FITME_DATA", data.path())
                 .env("FITME_LISTEN", "127.0.0.1:0")
                 .env("FITME_LOG", "debug");
@@ -134,8 +134,9 @@ fn no_output_shows_the_password_of_the_database() {
     }
 }
 
-fn run(command: &str, database_url: &str) -> Output {
+fn run(command: &str, database: &Database) -> Output {
     let (mut program, data) = (Command::new(env!("CARGO_BIN_EXE_sync-server")), tempfile::tempdir().unwrap());
-    program.arg(command).env("DATABASE_URL", database_url).env("FITME_LISTEN", "127.0.0.1:0");
+    program.arg(command).env("DATABASE_URL", &database.url).env("FITME_OWNER_DATABASE_URL", &database.owner);
+    program.env("FITME_LISTEN", "127.0.0.1:0");
     program.env("FITME_DATA", data.path()).output().unwrap()
 }

@@ -155,7 +155,7 @@ async fn play(acts: Vec<(bool, Act)>, pieces: Vec<usize>, seed: u64) {
         }
     }
     for node in nodes {
-        node.pool.close().await;
+        node.close().await;
     }
 }
 

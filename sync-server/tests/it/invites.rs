@@ -84,7 +84,7 @@ async fn a_code_is_good_for_one_account_until_it_is_over() {
     }
 
     let late = json!({ "code": ask(&server, &tom, "/v1/invites", &workouts()).await.body["code"] });
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     sqlx::query("UPDATE invites SET expires_at = now() WHERE accepted_by IS NULL").execute(&mut db).await.unwrap();
     assert_eq!(ask(&server, &berta, "/v1/invites/accept", &late).await.code(), "unknown_invite");
 }
@@ -94,7 +94,7 @@ async fn only_so_many_invitations_wait_at_a_time() {
     let database = Postgres::shared().database();
     let server = ServerProcess::on(&database.url);
     let tom = trainer(&server).await;
-    let mut db = PgConnection::connect(&database.url).await.unwrap();
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
     sqlx::query(
         "INSERT INTO invites (code_hash, grantee, grantee_name, role, purpose, feeds, expires_at)
          SELECT decode(lpad(n::text, 64, '0'), 'hex'), account, 'Tom', 'trainer', 'training', '[]', now() + interval '1 day'

@@ -28,3 +28,4 @@ mod stack_order;
 mod telemetry;
 mod totp;
 mod two_nodes_ingest;
+mod wall;

@@ -102,7 +102,7 @@ async fn what_two_phones_edited_apart_is_merged() {
     let ana = node.person().await;
     let (mut phone, mut tablet) = (node.phone(&ana, 1).await, node.phone(&ana, 2).await);
     let moods = ana.feed(Collection::Moods);
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     let (mut draft, first) = phone.log_mood(1);
     let mut on_tablet = draft.clone();
     let note = phone.edit(&mut draft, &json!({ "note": "slept well" }));
@@ -127,7 +127,7 @@ async fn many_documents_merge_to_the_same_whatever_the_order_and_the_turns() {
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut phones = [node.phone(&ana, seed).await, node.phone(&ana, seed.wrapping_add(1)).await];
-    let workers = Workers::start(&node.pool, 2);
+    let workers = Workers::start(&node.server, 2);
     let mut drafts: Vec<Draft> = Vec::new();
     // The two phones take turns and never see each other's edits of the same round: many concurrent changes.
     for _ in 0..12 {
@@ -189,14 +189,14 @@ async fn merging_the_same_entries_again_changes_nothing() {
     let (mut draft, first) = phone.log_mood(1);
     let edit = phone.edit(&mut draft, &json!({ "note": "late" }));
     node.push(phone.device, moods, vec![first, edit]).await;
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     workers.merged(moods, 2).await;
     let before = stored(&node.pool, moods, draft.doc_id).await;
     workers.workers.stop().await;
 
     // As after a crash that lost only the queue's row.
     sqlx::query("UPDATE merge_queue SET merged_seq = 0").execute(&node.pool).await.unwrap();
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     workers.merged(moods, 2).await;
     assert_eq!(stored(&node.pool, moods, draft.doc_id).await, before);
 }
@@ -207,7 +207,7 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     let ana = node.person().await;
     let mut phone = node.phone(&ana, 1).await;
     let moods = ana.feed(Collection::Moods);
-    sync_server::db::installation::establish(&node.pool).await.unwrap();
+    sync_server::db::installation::establish(&node.server).await.unwrap();
     let (mut damaged, first) = phone.log_mood(1);
     let (mut lying, second) = phone.log_mood(1);
     let (good, third) = phone.log_mood(2);
@@ -218,14 +218,14 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     execute("UPDATE entries SET payload = 'garbage' WHERE doc_id = $1", damaged.doc_id).await;
     execute("UPDATE documents SET heads = '{}' WHERE doc_id = $1", lying.doc_id).await;
 
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     workers.merged(moods, 3).await;
     let reason = |stored: Stored| stored.quarantined.unwrap_or_default();
     assert!(reason(stored(&node.pool, moods, damaged.doc_id).await).contains("do not decode"));
     assert!(reason(stored(&node.pool, moods, lying.doc_id).await).contains("not the one"));
     // Devices keep the commands of what is not merged until somebody has decided about it.
     let told = async || {
-        let account = load_account(&node.pool, ana.account, &Cursors::default(), &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &Cursors::default(), &[]).await.unwrap();
         account.feeds.iter().find(|feed| feed.feed == moods).unwrap().merged
     };
     assert_eq!(told().await, 0);
@@ -261,7 +261,7 @@ async fn a_record_that_the_database_refuses_is_alone_with_it() {
     let constraint = "ALTER TABLE records ADD CONSTRAINT poison CHECK ((record ->> 'valence')::int <> 1)";
     sqlx::query(constraint).execute(&node.pool).await.unwrap();
 
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     workers.merged(moods, 2).await;
     let reason = stored(&node.pool, moods, refused.doc_id).await.quarantined.unwrap();
     assert!(reason.contains("refused"), "{reason}");
@@ -279,7 +279,7 @@ async fn what_a_dead_worker_held_is_taken_up_by_another() {
     let lease =
         "UPDATE merge_queue SET worker = gen_random_uuid(), lease_until = clock_timestamp() + interval '1 second'";
     sqlx::query(lease).execute(&node.pool).await.unwrap();
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     workers.merged(moods, 1).await;
     assert_merged(&node.pool, moods, &draft, &mut StdRng::seed_from_u64(1)).await;
 }
@@ -295,7 +295,7 @@ async fn a_live_change_does_not_wait_for_somebody_elses_backlog() {
         assert!(codes(&node.push(phone.device, backlog, entries).await).iter().all(|code| *code == "accepted"));
     }
     let mood = tablet.log_mood(1).1;
-    let workers = Workers::start(&node.pool, 1);
+    let workers = Workers::start(&node.server, 1);
     // The one worker is at the backlog by now, or soon.
     workers.merged(backlog, 1).await;
     node.push(tablet.device, live, vec![mood]).await;
@@ -311,7 +311,7 @@ async fn the_profile_of_two_phones_has_both_their_fields() {
     let node = Node::on(&Postgres::shared().database()).await;
     let ana = node.person().await;
     let profile = ana.feed(Collection::Profile);
-    let workers = Workers::start(&node.pool, 2);
+    let workers = Workers::start(&node.server, 2);
     let mut doc_id = None;
     for (seed, patch) in [(1, json!({ "name": "Ana" })), (2, json!({ "max_hr_bpm": 181 }))] {
         let mut phone = node.phone(&ana, seed).await;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fitme_testing::{Browser, OidcProvider, PUBLIC_URL, Postgres, ServerHere, TOKEN_SECONDS};
+use fitme_testing::{Browser, Database, OidcProvider, PUBLIC_URL, Postgres, ServerHere, TOKEN_SECONDS};
 use reqwest::Url;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection};
 use sync_server::accounts::housekeeping;
 use sync_server::accounts::oidc::pending::{LIFETIME, UNDER_WAY};
 use sync_server::auth::access_token::ACCESS_LIFETIME;
@@ -26,6 +27,7 @@ struct Stage {
     provider: OidcProvider,
     server: ServerHere,
     clock: Clock,
+    database: Database,
 }
 
 impl Stage {
@@ -37,7 +39,7 @@ impl Stage {
         let (database, clock) = (Postgres::shared().database(), Clock::default());
         let master = MasterKey::random();
         let server = ServerHere::signing_in_by(&provider.settings(), &database.url, &master, clock.clone());
-        Self { provider, server, clock }
+        Self { provider, server, clock, database }
     }
 
     async fn start(&self) -> String {
@@ -344,9 +346,9 @@ async fn what_is_under_way_ends_and_is_bounded() {
     stage.clock.advance(LIFETIME);
     assert!(stage.opened(&back).1.contains("wrong_sign_in"));
     assert_eq!(stage.finish(&ticket, json!({})).await.code(), "wrong_sign_in");
-    let pool = &stage.server.state().pool;
-    housekeeping::tidy(pool, stage.clock.now_ms()).await.unwrap();
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM oidc_sign_ins").fetch_one(pool).await.unwrap();
+    housekeeping::tidy(&stage.server.state().pool, stage.clock.now_ms()).await.unwrap();
+    let mut look = PgConnection::connect(&stage.database.owner).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM oidc_sign_ins").fetch_one(&mut look).await.unwrap();
     assert_eq!(left, 0);
     for _ in 0..UNDER_WAY {
         stage.start().await;
@@ -374,7 +376,7 @@ async fn the_database_has_neither_state_nor_ticket_nor_verifier() {
     let back = Browser::default().sign_in(&url, ANN);
     let ticket = stage.ticket_of(&back);
     let rows: String = sqlx::query_scalar("SELECT string_agg(o::text, '') FROM oidc_sign_ins o")
-        .fetch_one(&stage.server.state().pool)
+        .fetch_one(&mut PgConnection::connect(&stage.database.owner).await.unwrap())
         .await
         .unwrap();
     assert!(rows.contains(ANN), "{rows}");

@@ -32,7 +32,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One server's ingest on a database that others may share.
 pub struct Node {
+    /// The owner's connections, for a look into the tables.
     pub pool: PgPool,
+    /// The server's.
+    pub server: PgPool,
     pub ingest: Ingest,
     live: Arc<Mutex<Vec<Live>>>,
 }
@@ -44,15 +47,22 @@ impl Node {
 
     /// One that waits so long for a database that is away.
     pub async fn patient(database: &Database, patience: Duration) -> Self {
-        let pool = sync_server::db::connect(PgConnectOptions::from_str(&database.url).unwrap()).await.unwrap();
+        let pool = PgPool::connect(&database.owner).await.unwrap();
+        let server = sync_server::db::connect(PgConnectOptions::from_str(&database.url).unwrap()).await.unwrap();
         let live: Arc<Mutex<Vec<Live>>> = Arc::default();
         let sink = Arc::clone(&live);
-        let ingest = Ingest::start_patient(pool.clone(), patience, move |committed| {
+        let ingest = Ingest::start_patient(server.clone(), patience, move |committed| {
             if let Committed::Entries(live) = committed {
                 sink.lock().unwrap().push(live);
             }
         });
-        Self { pool, ingest, live }
+        Self { pool, server, ingest, live }
+    }
+
+    /// Lets go of the database.
+    pub async fn close(&self) {
+        self.server.close().await;
+        self.pool.close().await;
     }
 
     /// What was announced as committed here, in order.

@@ -151,6 +151,22 @@ async fn a_cluster_of_another_version_is_refused_with_what_to_install() {
     assert!(refused.contains("PostgreSQL 9, which made the existing data,"), "{refused}");
 }
 
+/// Before migration 0007 the server logged in as the owner of everything, and there was no other role.
+#[tokio::test]
+async fn a_cluster_from_before_the_server_had_a_login_of_its_own_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    let postgres = PrivatePostgres::start(data.path()).await.unwrap();
+    let mut owner = PgConnection::connect(&postgres.url()).await.unwrap();
+    let of_then = include_str!("../../../testing/samples/v1/server.sql");
+    sqlx::raw_sql(of_then).execute(&mut owner).await.unwrap();
+    owner.close().await.unwrap();
+    postgres.stop().await.unwrap();
+    let mut server = ServerProcess::start_with(None, &[("FITME_DATA", data.path().to_str().unwrap())]);
+    assert_eq!(sign_up(server.url(), "ana@example.org", "phone").await.status, 201);
+    server.restart();
+    assert_eq!(log_in(server.url(), "ana@example.org", "tablet").await.status, 200);
+}
+
 fn serve(data: &Path, listen: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-server"));
     command.arg("serve").env("FITME_DATA", data).env("FITME_LISTEN", listen).env_remove("DATABASE_URL");

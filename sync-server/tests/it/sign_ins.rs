@@ -14,6 +14,7 @@ use sync_server::accounts::refresh_token::{GRACE, REFRESH_LIFETIME, hash};
 use sync_server::accounts::sign_ins::{self, Cause};
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
+use sync_server::db::wall;
 use sync_server::master_key::MasterKey;
 use uuid::Uuid;
 
@@ -80,13 +81,13 @@ impl Stage {
     }
 
     async fn execute(&self, sql: &'static str) {
-        let mut db = PgConnection::connect(&self.database.url).await.unwrap();
+        let mut db = PgConnection::connect(&self.database.owner).await.unwrap();
         sqlx::query(sql).execute(&mut db).await.unwrap();
     }
 
     async fn sign_out(&self) {
-        let mut tx = self.server.state().pool.begin().await.unwrap();
-        let device: Uuid = text(&self.phone, "device").parse().unwrap();
+        let [account, device]: [Uuid; 2] = ["account", "device"].map(|name| text(&self.phone, name).parse().unwrap());
+        let mut tx = wall::of(&self.server.state().pool, &[account]).await.unwrap();
         sign_ins::end_of_device(&mut tx, device, Cause::Reused).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -198,7 +199,7 @@ async fn a_token_of_the_version_before_starts_a_sign_in() {
     let stage = Stage::set().await;
     let old = "k2mTqZ0b7o1mWw3hC1nTtYlq0a8e5cXvRj4uBfDsEgI";
     stage.execute("DELETE FROM sign_ins").await;
-    let mut db = PgConnection::connect(&stage.database.url).await.unwrap();
+    let mut db = PgConnection::connect(&stage.database.owner).await.unwrap();
     let upgrade =
         "UPDATE devices SET token_hash = $1, token_expires_at = now() + interval '80 days', public_key = NULL";
     sqlx::query(upgrade).bind(&hash(old)[..]).execute(&mut db).await.unwrap();

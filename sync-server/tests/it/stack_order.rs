@@ -56,7 +56,7 @@ fn listen_to_the_log() {
 /// The real stack in this process, around routes that misbehave, on a real socket and database.
 struct Stage {
     url: String,
-    pool: PgPool,
+    owner: PgPool,
     clock: Clock,
     token: String,
     device: String,
@@ -71,8 +71,9 @@ impl Stage {
         listen_to_the_log();
         let database = Postgres::shared().database();
         let pool = db::connect(database.url.parse().unwrap()).await.unwrap();
+        let owner = PgPool::connect(&database.owner).await.unwrap();
         let (clock, data) = (Clock::default(), tempfile::tempdir().unwrap());
-        let mut state = state_on(pool.clone(), MasterKey::random(), clock.clone(), data.path()).await;
+        let mut state = state_on(pool, MasterKey::random(), clock.clone(), data.path()).await;
         state.limits.timeout = timeout;
         state.limits.requests = requests;
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -85,7 +86,7 @@ impl Stage {
         let request_id = format!("play-{}", url.rsplit(':').next().unwrap());
         Self {
             url,
-            pool,
+            owner,
             clock,
             request_id,
             token: text("access_token"),
@@ -156,7 +157,7 @@ async fn a_panic_is_a_typed_error_and_the_server_goes_on() {
 #[tokio::test]
 async fn the_timeout_covers_waiting_for_the_database_to_say_who_asks() {
     let stage = Stage::set(SHORT, 100).await;
-    let mut lock = stage.pool.begin().await.unwrap();
+    let mut lock = stage.owner.begin().await.unwrap();
     sqlx::query("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     assert_eq!(stage.ask_as_ana("/whoami").await.code(), "timeout");
     lock.rollback().await.unwrap();

@@ -6,6 +6,7 @@ use fitme_testing::{Postgres, ServerHere};
 use serde_json::{Value, json};
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
+use sync_server::db::wall;
 use sync_server::master_key::MasterKey;
 use totp_rs::{Builder, Secret};
 
@@ -113,9 +114,10 @@ async fn it_is_turned_off_by_a_code_and_a_device_that_is_signed_in_needs_none() 
 #[tokio::test]
 async fn the_database_has_neither_secret_nor_recovery_code() {
     let stage = Stage::set().await;
-    let pool = &stage.server.state().pool;
+    let account = stage.phone["account"].as_str().unwrap().parse().unwrap();
+    let mut db = wall::of(&stage.server.state().pool, &[account]).await.unwrap();
     let stored: String = sqlx::query_scalar("SELECT string_agg(t::text || r::text, '') FROM totp t, recovery_codes r")
-        .fetch_one(pool)
+        .fetch_one(&mut *db)
         .await
         .unwrap();
     let secret = Secret::try_from_base32(&stage.secret).unwrap();

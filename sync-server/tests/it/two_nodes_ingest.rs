@@ -139,7 +139,7 @@ async fn ten_thousand_groups_with_overlapping_feeds_never_deadlock() {
     for (node, workers) in nodes.into_iter().zip(workers) {
         workers.stop().await;
         // A connection reports what it met when it ends.
-        node.pool.close().await;
+        node.close().await;
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let deadlocks: i64 = sqlx::query_scalar(deadlocks).fetch_one(&Node::on(&database).await.pool).await.unwrap();

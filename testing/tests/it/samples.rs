@@ -191,8 +191,8 @@ fn save_home(phone: &Device, to: &Path) {
 
 /// Statements that any client can run: pg_dump's lines for psql alone are left out.
 fn dump(database: &Database) -> String {
-    let arguments = ["--inserts", "--load-via-partition-root", "--no-owner", "--no-privileges", "--no-comments"];
-    let output = std::process::Command::new("pg_dump").args(arguments).arg(&database.url).output().unwrap();
+    let arguments = ["--inserts", "--load-via-partition-root", "--no-owner", "--no-comments"];
+    let output = std::process::Command::new("pg_dump").args(arguments).arg(&database.owner).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let is_statement = |line: &&str| !line.is_empty() && !line.starts_with(['-', '\\']);

@@ -38,7 +38,7 @@ pub struct Look {
 impl Look {
     pub fn at(database: &Database) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let connection = runtime.block_on(PgConnection::connect(&database.url)).unwrap();
+        let connection = runtime.block_on(PgConnection::connect(&database.owner)).unwrap();
         Self { runtime, connection }
     }
 

@@ -1,15 +1,17 @@
 //! The table `oidc_identities`: which account a person of the provider may enter. An e-mail address alone never opens an
 //! account that exists: whoever gets an address later, or runs a careless provider, would have its owner's records.
 
+use fitme_core::policy::Role;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::provider::Identity;
 use crate::accounts::{address, insert_account};
+use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
-use fitme_core::policy::Role;
 
-/// The account that the identity enters; made at the first sign-in of an address that has none.
+/// The account that the identity enters, to whose rows the transaction is let in; made at the first sign-in of an address
+/// that has none.
 ///
 /// # Errors
 /// `email_unverified` without an address to make one for, `link_needed` where the address has an account already.
@@ -19,11 +21,13 @@ pub async fn account_of(
     identity: &Identity,
     now_ms: i64,
 ) -> Result<Uuid, Refusal> {
-    if let Some(account) = linked(db, issuer, &identity.subject).await? {
+    if let Some(account) = whose::by_identity(db, issuer, &identity.subject).await? {
         return Ok(account);
     }
     let email = identity.email.as_deref().ok_or(ApiError::EmailUnverified)?;
-    let account = insert_account(db, email, None, Role::Member.name())
+    let account = Uuid::now_v7();
+    wall::enter(db, &[account]).await?;
+    insert_account(db, account, email, None, Role::Member.name())
         .await
         .map_err(|refusal| if refusal.error == ApiError::EmailTaken { ApiError::LinkNeeded.into() } else { refusal })?;
     address::note_confirmed(db, account, now_ms).await?;
@@ -44,17 +48,11 @@ pub async fn link(
     now_ms: i64,
 ) -> Result<(), Refusal> {
     insert(db, issuer, identity, account, now_ms).await?;
-    if linked(db, issuer, &identity.subject).await? == Some(account) {
+    if whose::by_identity(db, issuer, &identity.subject).await? == Some(account) {
         Ok(())
     } else {
         Err(ApiError::LinkedElsewhere.into())
     }
-}
-
-async fn linked(db: &mut PgConnection, issuer: &str, subject: &str) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT account FROM oidc_identities WHERE issuer = $1 AND subject = $2", issuer, subject)
-        .fetch_optional(db)
-        .await
 }
 
 /// Leaves a link that is there as it is.

@@ -12,6 +12,7 @@ use super::secrets::{Secrets, random_text};
 use crate::accounts::lockout::network_of;
 use crate::accounts::refresh_token::hash;
 use crate::clock::millis;
+use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 
 /// How long somebody may take to sign in at the provider.
@@ -49,7 +50,7 @@ pub struct Proof<'a> {
 /// `too_many_attempts` where the network has too many under way.
 pub async fn open(pool: &PgPool, secrets: &Secrets, start: &Start<'_>, now_ms: i64) -> Result<i64, Refusal> {
     let expires_at = now_ms + millis(LIFETIME);
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     let opened = sqlx::query!(
         "INSERT INTO oidc_sign_ins (state_hash, challenge, return_to, network, links, expires_at)
          SELECT $1, $2, $3, $4, $5, $6
@@ -78,7 +79,7 @@ pub async fn open(pool: &PgPool, secrets: &Secrets, start: &Start<'_>, now_ms: i
 /// # Errors
 /// When the database does not answer.
 pub async fn call_back(pool: &PgPool, secrets: &Secrets, now_ms: i64) -> Result<Option<String>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     let return_to = sqlx::query_scalar!(
         "UPDATE oidc_sign_ins SET called_back = true
          WHERE state_hash = $1 AND NOT called_back AND expires_at > $2 RETURNING return_to",
@@ -101,7 +102,7 @@ pub async fn note(pool: &PgPool, secrets: &Secrets, named: &Result<Identity, Unp
         Ok(identity) => (Some(identity), None),
         Err(unproved) => (None, Some(unproved.to_string())),
     };
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     sqlx::query!(
         "UPDATE oidc_sign_ins SET ticket_hash = $2, subject = $3, email = $4, refused = $5 WHERE state_hash = $1",
         &secrets.state_hash()[..],
@@ -121,7 +122,7 @@ pub async fn note(pool: &PgPool, secrets: &Secrets, named: &Result<Identity, Unp
 /// # Errors
 /// `wrong_sign_in` where the proof fits none, `provider_failed` where the provider named nobody.
 pub async fn named(pool: &PgPool, proof: &Proof<'_>, now_ms: i64) -> Result<Identity, Refusal> {
-    let mut tx = pool.begin().await?;
+    let mut tx = wall::of(pool, &[]).await?;
     let challenge = digest(&SHA256, proof.verifier.as_bytes());
     let row = sqlx::query!(
         "SELECT subject, email, refused FROM oidc_sign_ins
@@ -154,8 +155,7 @@ pub async fn redeem(db: &mut PgConnection, proof: &Proof<'_>) -> Result<(), Refu
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn prune(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    sqlx::query!("DELETE FROM oidc_sign_ins WHERE expires_at <= $1", now_ms).execute(&mut *tx).await?;
-    tx.commit().await
+pub async fn prune(db: &mut PgConnection, now_ms: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM oidc_sign_ins WHERE expires_at <= $1", now_ms).execute(db).await?;
+    Ok(())
 }

@@ -130,12 +130,9 @@ async fn received_feeds(
         })
         .collect();
     let grantees: Vec<_> = grantees.into_iter().collect();
-    let rows = sqlx::query!(
-        r#"SELECT grantee, count(*) AS "feeds!" FROM grants_now WHERE grantee = ANY ($1) GROUP BY grantee"#,
-        &grantees
-    )
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query!(r#"SELECT grantee AS "grantee!", feeds AS "feeds!" FROM feeds_granted_to($1)"#, &grantees)
+        .fetch_all(connection)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.grantee, row.feeds.cast_unsigned())).collect())
 }
 
@@ -173,15 +170,8 @@ pub(super) async fn write(
         }
     }
     if !regranted.is_empty() {
-        // In order, so that two groups which touch the same grantees wait in line and not in a circle.
         let grantees: Vec<_> = regranted.iter().copied().collect();
-        sqlx::query!(
-            "INSERT INTO grantees (grantee) SELECT * FROM UNNEST($1::uuid[])
-             ON CONFLICT (grantee) DO UPDATE SET version = grantees.version + 1, changed_at = clock_timestamp()",
-            &grantees
-        )
-        .execute(connection)
-        .await?;
+        sqlx::query!(r#"SELECT note_regranted($1)::text AS "noted""#, &grantees).fetch_one(connection).await?;
     }
     Ok(regranted)
 }

@@ -39,10 +39,9 @@ CROSS JOIN LATERAL (
     WHERE feed = q.feed AND doc_id = q.doc_id AND actor = q.actor ORDER BY actor_seq DESC LIMIT 1
 ) AS e
 UNION ALL
--- 5: the device of each actor: $11
-SELECT 5::smallint, q.n, NULL, NULL, NULL, a.device, NULL, NULL
-FROM UNNEST($11::bytea[]) WITH ORDINALITY AS q (actor, n)
-CROSS JOIN LATERAL (SELECT device FROM actors WHERE actor = q.actor LIMIT 1) AS a
+-- 5: the device of each actor, whoever's it is: $11
+SELECT 5::smallint, a.n, NULL, NULL, NULL, a.device, NULL, NULL
+FROM devices_of_actors($11) AS a
 UNION ALL
 -- 6: what each account holds: $12
 SELECT 6::smallint, q.n, u.bytes, NULL, NULL, NULL, NULL, u.documents
