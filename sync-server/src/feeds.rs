@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
-use fitme_core::policy::Access;
+use fitme_core::policy::{Access, Place};
 use fitme_core::session::{Account, AccountFeed, Grants, Page, Received};
 use fitme_core::wire::Cursors;
 use sqlx::{PgConnection, PgPool};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::bytes::random_bytes;
 use crate::db::{wall, whose};
-use crate::grants::{self, Granted, GrantedTo};
+use crate::grants::{self, Granted};
 
 /// How far a feed has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,21 +39,15 @@ pub async fn load_account(
     actors: &[ActorId],
 ) -> Result<Account, sqlx::Error> {
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
-    let server = sqlx::query!(
-        r#"SELECT id, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "clock_ms!" FROM installation"#
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let granted = let_in_by_grants(&mut tx, account).await?;
-    let feeds = read_feeds(&mut tx, account, &granted.feeds, cursors).await?;
+    let moment = moment(&mut tx, account).await?;
+    let feeds = read_feeds(&mut tx, account, &moment, cursors).await?;
     let actors = if actors.is_empty() { Vec::new() } else { read_tips(&mut tx, account, actors).await? };
-    let installation = Installation(fixed(&server.id));
     Ok(Account {
-        installation,
+        installation: Installation(fixed(&moment.installation)),
         account: account.into_bytes(),
-        clock_ms: server.clock_ms,
+        clock_ms: moment.clock_ms,
         feeds,
-        grants_version: granted.version,
+        grants_version: moment.grants_version(),
         actors,
     })
 }
@@ -63,60 +58,124 @@ pub async fn load_account(
 /// When the database does not answer.
 pub async fn load_grants(pool: &PgPool, account: Uuid) -> Result<Grants, sqlx::Error> {
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
-    let granted = let_in_by_grants(&mut tx, account).await?;
-    let mut feeds = read_feeds(&mut tx, account, &granted.feeds, &Cursors::default()).await?;
+    let moment = moment(&mut tx, account).await?;
+    let mut feeds = read_feeds(&mut tx, account, &moment, &Cursors::default()).await?;
     feeds.retain(|feed| feed.owner != account.into_bytes());
-    Ok(Grants { version: granted.version, feeds })
+    Ok(Grants { version: moment.grants_version(), feeds })
 }
 
-/// What the judge lets the account read of others; from then on the transaction may touch their rows.
-async fn let_in_by_grants(db: &mut PgConnection, account: Uuid) -> Result<GrantedTo, sqlx::Error> {
-    let granted = grants::granted_to(db, account).await?;
-    if !granted.feeds.is_empty() {
-        let owners: BTreeSet<_> = granted.feeds.iter().map(|granted| granted.owner).chain([account]).collect();
-        wall::enter(db, &Vec::from_iter(owners)).await?;
+/// When and where something is read.
+struct Moment {
+    installation: Vec<u8>,
+    clock_ms: i64,
+    /// Of what others grant; nothing was ever granted to most accounts.
+    version: Option<i64>,
+}
+
+impl Moment {
+    fn grants_version(&self) -> u64 {
+        self.version.unwrap_or(0).cast_unsigned()
     }
-    Ok(granted)
 }
 
-/// The account's own feeds and those that are granted to it, ascending.
+async fn moment(db: &mut PgConnection, account: Uuid) -> Result<Moment, sqlx::Error> {
+    sqlx::query_as!(
+        Moment,
+        r#"SELECT id AS installation, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS "clock_ms!",
+                  (SELECT version FROM grantees WHERE grantee = $1) AS version
+           FROM installation"#,
+        account
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// The account's own feeds and those that the judge lets it read, ascending. The feeds of all who grant it anything are
+/// read at once: that costs less than looking up those that they name.
 async fn read_feeds(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     account: Uuid,
-    granted: &[Granted],
+    moment: &Moment,
     cursors: &Cursors,
 ) -> Result<Vec<AccountFeed>, sqlx::Error> {
-    // BETWEEN with ORDER BY says "equal"; see ingest's lookups. Most cursors are at the head, whose digest the feed has.
-    let asked: Vec<_> = cursors.0.keys().map(|feed| feed.0.cast_signed()).collect();
-    let at: Vec<_> = cursors.0.values().map(|cursor| cursor.cast_signed()).collect();
-    let of_others: Vec<_> = granted.iter().map(|granted| granted.feed.0.cast_signed()).collect();
+    let named = if moment.version.is_some() { grants::naming(db, account).await? } else { Vec::new() };
+    let accounts: BTreeSet<_> = named.iter().map(|named| named.owner).chain([account]).collect();
+    let accounts = Vec::from_iter(accounts);
+    if !named.is_empty() {
+        wall::enter(db, &accounts).await?;
+    }
     let rows = sqlx::query_as!(
         FeedRow,
-        r#"SELECT f.feed, f.account, f.collection, f.scope, f.epoch, f.head_seq, f.digest,
-                  COALESCE(q.clean_seq, q.merged_seq, 0) AS "merged!", c.cursor AS "cursor?",
-                  CASE WHEN c.cursor = f.head_seq THEN f.digest ELSE e.digest END AS "digest_at?"
-           FROM feeds f
-           LEFT JOIN merge_queue q ON q.feed = f.feed
-           LEFT JOIN UNNEST($2::bigint[], $3::bigint[]) AS c (feed, cursor) ON c.feed = f.feed
-           LEFT JOIN LATERAL (
-               SELECT digest FROM entries
-               WHERE feed = f.feed AND seq BETWEEN c.cursor AND c.cursor AND c.cursor <> f.head_seq ORDER BY seq LIMIT 1
-           ) AS e ON true
-           WHERE f.account = $1 OR f.feed = ANY ($4)
-           ORDER BY f.feed"#,
-        account,
-        &asked,
-        &at,
-        &of_others
+        "SELECT feed, account, collection, scope, epoch, head_seq, digest FROM feeds WHERE account = ANY ($1)
+         ORDER BY feed",
+        &accounts
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *db)
     .await?;
-    let granted: HashMap<_, _> = granted.iter().map(|granted| (granted.feed, granted)).collect();
-    let feed = |row: FeedRow| {
-        let granted = granted.get(&FeedId(row.feed.cast_unsigned())).copied();
-        row.into_feed(granted)
-    };
-    Ok(rows.into_iter().map(feed).collect())
+    let places: HashMap<_, _> = rows.iter().filter_map(FeedRow::place).collect();
+    let granted = grants::readable(account, &named, &places, moment.clock_ms);
+    let numbers: Vec<_> = rows.iter().map(|row| row.feed).collect();
+    let behind = read_behind(db, &numbers).await?;
+    let mut feeds: Vec<_> = rows
+        .into_iter()
+        .filter(|row| row.account == account || granted.contains_key(&row.id()))
+        .map(|row| {
+            let (granted, behind) = (granted.get(&row.id()), behind.get(&row.id()));
+            row.into_feed(granted, behind.copied())
+        })
+        .collect();
+    read_digests(db, &mut feeds, cursors).await?;
+    Ok(feeds)
+}
+
+/// How far those of `feeds` are merged whose merge is behind, or that have documents in quarantine; of all the others every
+/// entry is. Few are, and the index that is asked has no others.
+async fn read_behind(db: &mut PgConnection, feeds: &[i64]) -> Result<HashMap<FeedId, u64>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT feed, COALESCE(clean_seq, merged_seq) AS "merged!" FROM merge_queue
+           WHERE feed = ANY ($1) AND (merged_seq < head_seq OR clean_seq IS NOT NULL)"#,
+        feeds
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), row.merged.cast_unsigned())).collect())
+}
+
+/// The digests at the device's cursors. Most are at the head, whose digest is known, or before the first entry.
+async fn read_digests(db: &mut PgConnection, feeds: &mut [AccountFeed], cursors: &Cursors) -> Result<(), sqlx::Error> {
+    let mut between = Vec::new();
+    for feed in &mut *feeds {
+        match cursors.0.get(&feed.feed) {
+            Some(0) => feed.digest_at_cursor = Some(Digest::default()),
+            Some(cursor) if *cursor == feed.head => feed.digest_at_cursor = Some(feed.head_digest),
+            Some(cursor) if *cursor < feed.head => between.push((feed.feed, *cursor)),
+            // Beyond the head nothing is known.
+            Some(_) | None => {}
+        }
+    }
+    if between.is_empty() {
+        return Ok(());
+    }
+    let (asked, at): (Vec<_>, Vec<_>) =
+        between.into_iter().map(|(feed, at)| (feed.0.cast_signed(), at.cast_signed())).unzip();
+    // BETWEEN with ORDER BY says "equal"; see ingest's lookups.
+    let rows = sqlx::query!(
+        "SELECT e.feed, e.digest FROM UNNEST($1::bigint[], $2::bigint[]) AS asked (feed, seq)
+         CROSS JOIN LATERAL (
+             SELECT feed, digest FROM entries
+             WHERE feed = asked.feed AND seq BETWEEN asked.seq AND asked.seq ORDER BY seq LIMIT 1
+         ) AS e",
+        &asked,
+        &at
+    )
+    .fetch_all(db)
+    .await?;
+    let digests: HashMap<_, _> =
+        rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), digest(&row.digest))).collect();
+    for feed in feeds {
+        feed.digest_at_cursor = feed.digest_at_cursor.or_else(|| digests.get(&feed.feed).copied());
+    }
+    Ok(())
 }
 
 struct FeedRow {
@@ -127,33 +186,40 @@ struct FeedRow {
     epoch: Vec<u8>,
     head_seq: i64,
     digest: Vec<u8>,
-    merged: i64,
-    cursor: Option<i64>,
-    digest_at: Option<Vec<u8>>,
 }
 
 impl FeedRow {
-    /// `granted` if it is somebody else's.
-    fn into_feed(self, granted: Option<&Granted>) -> AccountFeed {
-        let digest = |bytes: &[u8]| Digest(u128::from_be_bytes(fixed(bytes)));
+    fn id(&self) -> FeedId {
+        FeedId(self.feed.cast_unsigned())
+    }
+
+    /// What the judge is told of it; `None` for a collection that only a later version knows.
+    fn place(&self) -> Option<(FeedId, Place<'_>)> {
+        let collection = Collection::named(&self.collection)?;
+        Some((self.id(), Place { owner: self.account.into_bytes(), collection, scope: &self.scope }))
+    }
+
+    /// `granted` if it is somebody else's, `merged` if that is not all.
+    fn into_feed(self, granted: Option<&Granted>, merged: Option<u64>) -> AccountFeed {
+        let head = self.head_seq.cast_unsigned();
         AccountFeed {
-            feed: FeedId(self.feed.cast_unsigned()),
+            feed: self.id(),
             owner: self.account.into_bytes(),
             owner_name: granted.map(|granted| granted.shown_as.clone()).unwrap_or_default(),
             access: granted.map_or(Access::Write, |granted| granted.access),
             collection: self.collection,
             scope: self.scope,
             epoch: Epoch(fixed(&self.epoch)),
-            head: self.head_seq.cast_unsigned(),
+            head,
             head_digest: digest(&self.digest),
-            merged: self.merged.cast_unsigned(),
-            // Before the first entry the sum is empty; beyond the head there is no row.
-            digest_at_cursor: match self.cursor {
-                Some(0) => Some(Digest::default()),
-                _ => self.digest_at.as_deref().map(digest),
-            },
+            merged: merged.unwrap_or(head),
+            digest_at_cursor: None,
         }
     }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest(u128::from_be_bytes(fixed(bytes)))
 }
 
 async fn read_tips(

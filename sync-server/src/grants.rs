@@ -1,7 +1,7 @@
 //! What grants permit now, as the database has it; `policy::judge` decides what follows from it. Ingest writes the tables,
 //! in the transaction that appends the grant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fitme_core::collection::Collection;
@@ -11,26 +11,25 @@ use fitme_core::policy::{Access, Action, Permit, Place, judge};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// Somebody else's feed that an account may read.
+/// How an account may see somebody else's feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
-    /// Which feed.
-    pub feed: FeedId,
-    /// Whose it is.
-    pub owner: Uuid,
     /// How far.
     pub access: Access,
     /// The name under which the owner wants to be seen.
     pub shown_as: String,
 }
 
-/// All that is granted to an account, as one reading of the database.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GrantedTo {
-    /// Moves with each change; of two readings the one with the higher number is later.
-    pub version: u64,
-    /// The feeds that the judge lets it read at that moment, ascending.
-    pub feeds: Vec<Granted>,
+/// A feed that a grant names, whether the grant holds at this moment or not.
+#[derive(Debug)]
+pub struct Named {
+    /// Whose it is.
+    pub owner: Uuid,
+    feed: i64,
+    access: String,
+    shown_as: String,
+    from_ms: Option<i64>,
+    until_ms: Option<i64>,
 }
 
 /// What the owners permit, each with its grant.
@@ -44,8 +43,7 @@ pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i
     let (owners, grantees): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     let rows = sqlx::query_as!(
         PermitRow,
-        r#"SELECT g.account, g.grantee, g.grant_id, g.feed, g.access, g.shown_as, g.from_ms, g.until_ms,
-                  f.collection, f.scope
+        r#"SELECT g.account, g.grantee, g.grant_id, g.access, g.from_ms, g.until_ms, f.collection, f.scope
            FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
            CROSS JOIN LATERAL (
                SELECT * FROM grants_now WHERE grantee = asked.grantee AND account = asked.account LIMIT $3
@@ -66,47 +64,60 @@ pub async fn permits(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<(i
     Ok((now_ms(db).await?, permits))
 }
 
-/// All feeds of others that `grantee`, who is in the transaction's list, may read now.
+/// The feeds that others' grants to `grantee`, who is in the transaction's list, name.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn granted_to(db: &mut PgConnection, grantee: Uuid) -> Result<GrantedTo, sqlx::Error> {
-    let version = sqlx::query_scalar!("SELECT version FROM grantees WHERE grantee = $1", grantee)
-        .fetch_optional(&mut *db)
-        .await?;
-    // Nothing was ever granted to most accounts.
-    let Some(version) = version else { return Ok(GrantedTo::default()) };
-    let rows = sqlx::query_as!(
-        PermitRow,
-        r#"SELECT g.account, g.grantee, g.grant_id, g.feed, g.access, g.shown_as, g.from_ms, g.until_ms,
-                  f.collection AS "collection!", f.scope AS "scope!"
-           FROM places_of_feeds(ARRAY(SELECT feed FROM grants_now WHERE grantee = $1)) f
-           JOIN grants_now g USING (feed) WHERE g.grantee = $1 ORDER BY g.account, g.feed, g.grant_id"#,
+pub async fn naming(db: &mut PgConnection, grantee: Uuid) -> Result<Vec<Named>, sqlx::Error> {
+    sqlx::query_as!(
+        Named,
+        "SELECT account AS owner, feed, access, shown_as, from_ms, until_ms FROM grants_now WHERE grantee = $1
+         ORDER BY account, feed, grant_id",
         grantee
     )
-    .fetch_all(&mut *db)
-    .await?;
-    let now_ms = now_ms(db).await?;
-    let feeds = rows.chunk_by(|a, b| a.account == b.account).flat_map(|of_owner| readable(grantee, of_owner, now_ms));
-    let mut feeds: Vec<_> = feeds.collect();
-    feeds.sort_by_key(|granted| granted.feed);
-    Ok(GrantedTo { version: version.cast_unsigned(), feeds })
+    .fetch_all(db)
+    .await
 }
 
-/// The feeds of one owner that the judge lets the grantee read.
-fn readable(grantee: Uuid, rows: &[PermitRow], now_ms: i64) -> Vec<Granted> {
-    let permits: Vec<_> = rows.iter().filter_map(PermitRow::permit).map(|(_, permit)| permit).collect();
-    let mut feeds = BTreeMap::new();
-    for row in rows {
-        let Some(place) = row.place() else { continue };
-        let may = |action| judge(grantee.into_bytes(), action, place, &permits, now_ms).is_ok();
-        if may(Action::Read) {
-            let access = if may(Action::Write) { Access::Write } else { Access::Read };
-            let (feed, shown_as) = (FeedId(row.feed.cast_unsigned()), row.shown_as.clone());
-            feeds.insert(feed, Granted { feed, owner: row.account, access, shown_as });
+/// Those of the named feeds that the judge lets `grantee` read. `named` is in the order of its owners; `places` is what
+/// feeds are.
+pub fn readable(
+    grantee: Uuid,
+    named: &[Named],
+    places: &HashMap<FeedId, Place<'_>>,
+    now_ms: i64,
+) -> HashMap<FeedId, Granted> {
+    let mut granted = HashMap::new();
+    for of_owner in named.chunk_by(|a, b| a.owner == b.owner) {
+        let permits: Vec<_> = of_owner.iter().filter_map(|named| named.permit(places)).collect();
+        for named in of_owner {
+            let Some(place) = places.get(&named.feed()) else { continue };
+            let may = |action| judge(grantee.into_bytes(), action, *place, &permits, now_ms).is_ok();
+            if may(Action::Read) {
+                let access = if may(Action::Write) { Access::Write } else { Access::Read };
+                granted.insert(named.feed(), Granted { access, shown_as: named.shown_as.clone() });
+            }
         }
     }
-    feeds.into_values().collect()
+    granted
+}
+
+impl Named {
+    fn feed(&self) -> FeedId {
+        FeedId(self.feed.cast_unsigned())
+    }
+
+    /// `None` for what only a later version can have written.
+    fn permit(&self, places: &HashMap<FeedId, Place<'_>>) -> Option<Permit> {
+        let place = places.get(&self.feed())?;
+        Some(Permit {
+            collection: place.collection,
+            scope: place.scope.to_owned(),
+            access: Access::named(&self.access)?,
+            from_ms: self.from_ms,
+            until_ms: self.until_ms,
+        })
+    }
 }
 
 /// Whether `who` may read a feed of `owner` now. Both are in the transaction's list.
@@ -165,9 +176,7 @@ struct PermitRow {
     account: Uuid,
     grantee: Uuid,
     grant_id: Vec<u8>,
-    feed: i64,
     access: String,
-    shown_as: String,
     from_ms: Option<i64>,
     until_ms: Option<i64>,
     collection: String,
@@ -185,10 +194,5 @@ impl PermitRow {
             until_ms: self.until_ms,
         };
         Some((DocId::from_slice(&self.grant_id)?, permit))
-    }
-
-    fn place(&self) -> Option<Place<'_>> {
-        let collection = Collection::named(&self.collection)?;
-        Some(Place { owner: self.account.into_bytes(), collection, scope: &self.scope })
     }
 }

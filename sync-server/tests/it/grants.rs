@@ -28,6 +28,7 @@ impl Cast {
     async fn on(postgres: &Postgres) -> Self {
         let database = postgres.database();
         let node = Node::on(&database).await;
+        sync_server::db::installation::establish(&node.server).await.unwrap();
         let (ann, tom) = (node.person().await, node.person().await);
         let (anns, toms) = (node.phone(&ann, 1).await, node.phone(&tom, 2).await);
         sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)")
