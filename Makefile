@@ -12,7 +12,7 @@ LOGS := $(CARGO_TARGET_DIR)/test-logs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build run test test-root test-all bench sqlx clean-data
+.PHONY: help setup setup-tests build run test test-root test-all bench sqlx clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -20,13 +20,16 @@ help: ## List the targets
 setup: ## Install what building and running needs, if anything is missing
 	@scripts/setup
 
+setup-tests:
+	@scripts/setup --tests
+
 build: setup ## Build the server and the command line client
 	@$(STAGE) build cargo build -p sync-server -p fitme-client $(LOCKED)
 
 run: build ## Build, start a server and play the main job with two devices (ARGS=... goes to scripts/run)
 	@scripts/run $(ARGS)
 
-test: setup ## Every check and every test that needs no root
+test: setup-tests ## Every check and every test that needs no root
 	@$(STAGE) format cargo fmt --all --check
 	@$(STAGE) tidy scripts/check
 	@$(STAGE) lint cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
@@ -36,7 +39,7 @@ test: setup ## Every check and every test that needs no root
 	@FITME_TEST_LOGS=$(LOGS) $(STAGE) test cargo test --workspace $(LOCKED)
 	@$(STAGE) logs scripts/search-logs $(LOGS)
 
-test-root: setup ## Only the tests that need root, such as those on a full disk
+test-root: setup-tests ## Only the tests that need root, such as those on a full disk
 	@[ "$$(id -u)" = 0 ] || { echo "test-root: these tests mount file systems and change users, so they need root: run it with sudo." >&2; exit 1; }
 	@FITME_TEST_ROOT=1 $(STAGE) test-root cargo test --workspace --tests $(LOCKED) needs_root -- --include-ignored
 

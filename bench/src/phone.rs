@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fitme_client::account::{self, Credentials};
+use fitme_client::account::{self, Credentials, Joining};
 use fitme_client::sync::{self, Report};
 use fitme_core::id::DocId;
 use fitme_core::store::{Adoption, Command, Store};
@@ -114,10 +114,7 @@ pub fn credentials(email: &str) -> Credentials {
     Credentials {
         email: email.to_owned(),
         password: "only for measuring".to_owned(),
-        device_name: "bench".to_owned(),
         role: None,
-        device: None,
-        public_key: None,
-        code: None,
+        joining: Joining { device_name: "bench".to_owned(), device: None, public_key: None, code: None },
     }
 }

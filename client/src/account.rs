@@ -19,10 +19,17 @@ pub struct Credentials {
     pub email: String,
     /// Password.
     pub password: String,
-    /// What this device is to be called.
-    pub device_name: String,
     /// What the account is to be, at sign-up: member if it is not said.
     pub role: Option<String>,
+    /// The device.
+    pub joining: Joining,
+}
+
+/// The device that joins an account.
+#[derive(Clone)]
+pub struct Joining {
+    /// What this device is to be called.
+    pub device_name: String,
     /// The device that the home was before, if it was one.
     pub device: Option<[u8; 16]>,
     /// Public half of the home's key pair; a device without one cannot prove itself to a restored server.
@@ -31,8 +38,9 @@ pub struct Credentials {
     pub code: Option<String>,
 }
 
+/// What the server gives to a device that it has signed in.
 #[derive(Deserialize)]
-struct SignedIn {
+pub(crate) struct SignedIn {
     account: Uuid,
     device: Uuid,
     #[serde(flatten)]
@@ -63,17 +71,23 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
     let body = json!({
         "email": credentials.email,
         "password": credentials.password,
-        "device_name": credentials.device_name,
+        "device_name": credentials.joining.device_name,
         "role": credentials.role,
-        "device": credentials.device.map(Uuid::from_bytes),
-        "public_key": credentials.public_key,
-        "code": credentials.code,
+        "device": credentials.joining.device.map(Uuid::from_bytes),
+        "public_key": credentials.joining.public_key,
+        "code": credentials.joining.code,
     });
     let signed_in: SignedIn = server.post(path, &body).await?;
-    adoption(&server, credentials, signed_in)
+    adoption(&server, &credentials.email, &credentials.joining.device_name, signed_in)
 }
 
-fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> Result<Adoption, ServerError> {
+/// What the home's store takes over.
+pub(crate) fn adoption(
+    server: &Server,
+    email: &str,
+    device_name: &str,
+    signed_in: SignedIn,
+) -> Result<Adoption, ServerError> {
     let account = *signed_in.account.as_bytes();
     let feeds = signed_in.feeds.into_iter().map(|feed| {
         let epoch = u64::from_str_radix(&feed.epoch, 16)
@@ -93,8 +107,8 @@ fn adoption(server: &Server, credentials: &Credentials, signed_in: SignedIn) -> 
         identity: Identity {
             account,
             device: *signed_in.device.as_bytes(),
-            email: credentials.email.clone(),
-            device_name: credentials.device_name.clone(),
+            email: email.to_owned(),
+            device_name: device_name.to_owned(),
             server: server.as_str().to_owned(),
             tokens: signed_in.tokens.kept(),
         },

@@ -18,10 +18,12 @@ mod list;
 mod log;
 mod logout;
 mod notation;
+mod oidc;
 mod out;
 mod pick;
 mod question;
 mod recovery;
+mod services;
 mod show;
 mod status;
 mod sync;
@@ -80,7 +82,9 @@ enum Command {
     /// Make an account; what is here already becomes its first data
     Signup(account::NewAccount),
     /// Give this home to an account that exists
-    Login(account::Who),
+    Login(account::Login),
+    /// Let the server's sign-in provider enter your account beside the password
+    Link(oidc::Link),
     /// Send what is new, then sign this device out and empty its home
     Logout(logout::How),
     /// List the account's devices, name them, and sign out those that are gone
@@ -96,6 +100,8 @@ enum Command {
     Invite(consent::Invitation),
     /// See what an invitation asks for, and share it
     Accept(consent::Acceptance),
+    /// Let a service of the server see what it needs: insights or notifications
+    Allow(services::Permission),
     /// List what you share, with whom and until when
     Grants {
         /// Also those that are over or revoked
@@ -285,8 +291,9 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
 
 fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     match command {
-        Command::Signup(who) => account::sign_up(who, store, out),
-        Command::Login(who) => account::log_in(who, store, out),
+        Command::Signup(new) => account::sign_up(new, store, out),
+        Command::Login(login) => account::log_in(login, store, out),
+        Command::Link(how) => oidc::link(&how, store, out),
         // It takes the store away, see above.
         Command::Logout(_) => Ok(()),
         Command::Devices(what) => devices::run(&what, store, out),
@@ -295,6 +302,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Totp(what) => recovery::totp(what, store, out),
         Command::Invite(invitation) => consent::invite(invitation, store, out),
         Command::Accept(acceptance) => consent::accept(&acceptance, store, out),
+        Command::Allow(permission) => services::allow(&permission, store, out),
         Command::Grants { all } => consent::grants(all, store, out),
         Command::Revoke { whom } => consent::revoke(&whom, store, out),
         Command::Clients => consent::clients(store, out),

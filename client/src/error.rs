@@ -68,6 +68,12 @@ pub enum ServerError {
     /// The home has other data.
     #[error(transparent)]
     Adoption(#[from] AdoptionError),
+    /// No port of this computer to wait at.
+    #[error("no port of this computer can be listened on: {0}")]
+    NoPort(std::io::Error),
+    /// The person did not sign in.
+    #[error("nobody signed in within ten minutes: try again")]
+    NoSignIn,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,6 +1,7 @@
 //! The tokio runtime around the engine: everything on a device that does input and output.
 //!
 //! - [`account`]: sign-up and login over HTTP.
+//! - [`oidc`]: sign-in by the server's provider, with a browser.
 //! - [`recovery`]: the account's address, password and second factor.
 //! - [`tokens`], [`device_key`]: how the device proves itself from then on.
 //! - [`devices`]: the account's devices, and the end of this one's sign-in.
@@ -27,6 +28,7 @@ pub mod error;
 pub mod fit;
 pub mod home;
 pub mod import;
+pub mod oidc;
 pub mod once;
 pub mod record_json;
 pub mod recovery;

@@ -7,8 +7,10 @@
 use crate::collection::Collection;
 
 mod role;
+mod service;
 
 pub use role::{Purpose, Role, reference};
+pub use service::{Asked as ServiceAsks, SERVICES, Service};
 
 /// An account's id.
 pub type AccountId = [u8; 16];

@@ -26,6 +26,7 @@ pub mod devices;
 pub mod housekeeping;
 pub mod lockout;
 pub mod mailed_tokens;
+pub mod oidc;
 pub mod password;
 pub mod refresh_token;
 pub mod sign_ins;
@@ -52,6 +53,7 @@ pub fn routes() -> Routes {
         .merge(address::routes())
         .merge(password::routes())
         .merge(totp::routes())
+        .merge(oidc::routes())
 }
 
 /// What a device needs to begin.
@@ -76,7 +78,7 @@ async fn sign_up(
     let hash = state.passwords.hash(password).await?;
     let account = Uuid::now_v7();
     let mut tx = wall::of(&state.pool, &[account]).await?;
-    insert_account(&mut tx, account, &email, &hash, role.as_deref().unwrap_or(Role::Member.name())).await?;
+    insert_account(&mut tx, account, &email, Some(&hash), role.as_deref().unwrap_or(Role::Member.name())).await?;
     let signed_in = admit(&mut tx, &state, account, &asking).await?;
     tx.commit().await?;
     address::send_token(&state, account);
@@ -94,7 +96,8 @@ async fn log_in(
     let attempt = Attempt::new(&email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
     let (account, hash) = known(&state, &email).await?.unzip();
-    let fits = match state.passwords.fits(password, hash).await {
+    // Who enters by a provider alone has no password: any is wrong, at the same cost.
+    let fits = match state.passwords.fits(password, hash.flatten()).await {
         Ok(fits) => fits,
         Err(busy) => {
             attempt.was_not_looked_at(&state.pool).await?;
@@ -112,7 +115,7 @@ async fn log_in(
 }
 
 /// The account of an address, and what its password is compared with.
-async fn known(state: &AppState, email: &str) -> Result<Option<(Uuid, String)>, sqlx::Error> {
+async fn known(state: &AppState, email: &str) -> Result<Option<(Uuid, Option<String>)>, sqlx::Error> {
     let mut tx = wall::of(&state.pool, &[]).await?;
     let Some(account) = whose::by_email(&mut tx, email).await? else { return Ok(None) };
     let hash = sqlx::query_scalar!("SELECT password_hash FROM accounts WHERE account = $1", account);
@@ -123,7 +126,7 @@ async fn insert_account(
     db: &mut PgConnection,
     account: Uuid,
     email: &str,
-    password_hash: &str,
+    password_hash: Option<&str>,
     role: &str,
 ) -> Result<(), Refusal> {
     sqlx::query!(

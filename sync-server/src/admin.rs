@@ -2,16 +2,19 @@
 //! of a server that runs, and prints what the operator hands on to people.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use fitme_core::policy::Role;
 
 use crate::accounts::administration::{self, AdministrationError, Handed, Listed};
 use crate::accounts::signup;
+use crate::audit::{Audit, AuditError};
 use crate::clock::Clock;
-use crate::config::{AdminArgs, AdminCommand};
+use crate::config::{AdminArgs, AdminCommand, SignedArgs};
 use crate::db::wall;
 use crate::mail::{Letter, MailError, Mailer};
-use crate::serve::{Database, ServeError};
+use crate::master_key::MasterKey;
+use crate::serve::{self, Database, ServeError};
 
 /// Columns of an address in a list that is 80 wide.
 const ADDRESS_COLUMNS: usize = 40;
@@ -30,6 +33,12 @@ pub enum AdminError {
     /// No mail.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// The end of the account's records of access cannot be signed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Asked without being sure.
+    #[error("all records of {0} would go, everywhere and for good; add --yes to erase them")]
+    NotSure(String),
     /// Nobody reads the output.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -43,14 +52,32 @@ pub async fn run(args: &AdminArgs) -> Result<(), AdminError> {
     // Before the database: a letter that cannot be sent must not be found out after the account is made.
     let mailer = args.mail.smtp_url.is_some().then(|| Mailer::open(&args.mail, &args.database.data)).transpose()?;
     let database = Database::open_beside(&args.database).await?;
-    let done = carry_out(&args.command, &database, mailer.as_ref()).await;
+    let done = carry_out(args, &database, mailer.as_ref()).await;
     let closed = database.close().await;
     done.and(closed.map_err(AdminError::from))
 }
 
-async fn carry_out(command: &AdminCommand, database: &Database, mailer: Option<&Mailer>) -> Result<(), AdminError> {
+/// Erases an account in the database of `data`.
+async fn erase(
+    email: &str,
+    backup_days: u16,
+    signed: &SignedArgs,
+    data: &Path,
+    database: &Database,
+) -> Result<(), AdminError> {
+    let account = administration::account_of(database.pool(), email).await?;
+    let master = MasterKey::existing(signed.master_key.as_deref(), data).map_err(ServeError::from)?;
+    let folder = serve::audit_folder(signed.audit_dir.as_deref(), data);
+    let audit = Audit::open(database.pool().clone(), &master, Clock::default(), &folder)?;
+    let erased = crate::erase::account(database.pool(), &audit, &Clock::default(), account, backup_days).await?;
+    let receipt = erased.ok_or_else(|| AdministrationError::Unknown(email.to_owned()))?;
+    let json = serde_json::to_string_pretty(&receipt).map_err(io::Error::from)?;
+    say(&format!("erased {email}; give its person this receipt:\n{json}"))
+}
+
+async fn carry_out(args: &AdminArgs, database: &Database, mailer: Option<&Mailer>) -> Result<(), AdminError> {
     let (pool, now_ms) = (database.pool(), Clock::default().now_ms());
-    match command {
+    match &args.command {
         AdminCommand::Create { email, role } => {
             let handed = administration::create(pool, email, *role, now_ms).await?;
             say(&format!("made {} ({role})", handed.email))?;
@@ -70,6 +97,13 @@ async fn carry_out(command: &AdminCommand, database: &Database, mailer: Option<&
         AdminCommand::OpenSignup => {
             set_signup(database, true).await?;
             say("sign-up is open: anybody may make an account")
+        }
+        AdminCommand::Erase { email, yes: false, .. } => {
+            administration::account_of(pool, email).await?;
+            Err(AdminError::NotSure(email.clone()))
+        }
+        AdminCommand::Erase { email, backup_days, signed, .. } => {
+            erase(email, *backup_days, signed, &args.database.data, database).await
         }
     }
 }

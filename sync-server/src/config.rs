@@ -11,6 +11,7 @@ use fitme_core::policy::Role;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::accounts::oidc::settings::OidcArgs;
 use crate::erase::DEFAULT_BACKUP_DAYS;
 
 /// Where `serve` listens when nothing else is said: this computer alone.
@@ -66,15 +67,23 @@ pub enum AuditCommand {
 /// Options of `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// File of the master key, by which the heads of the records were signed, as for `serve`.
-    #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
-    pub master_key: Option<PathBuf>,
-    /// Folder of the signed heads, as for `serve`.
-    #[arg(long, env = "FITME_AUDIT_DIR", value_name = "FOLDER")]
-    pub audit_dir: Option<PathBuf>,
+    /// Where heads are signed.
+    #[command(flatten)]
+    pub signed: SignedArgs,
     /// Which database to check.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// Where and by what the heads of the records of access are signed, as for `serve`.
+#[derive(Debug, Args)]
+pub struct SignedArgs {
+    /// File of the master key, by which they are signed.
+    #[arg(long, env = "FITME_MASTER_KEY", value_name = "FILE")]
+    pub master_key: Option<PathBuf>,
+    /// Folder of the signed heads.
+    #[arg(long, env = "FITME_AUDIT_DIR", value_name = "FOLDER")]
+    pub audit_dir: Option<PathBuf>,
 }
 
 /// Options of `admin`.
@@ -120,6 +129,20 @@ pub enum AdminCommand {
         /// Its address.
         email: String,
     },
+    /// Erases an account and everything that is of it, for good, and prints what was removed.
+    Erase {
+        /// Its address.
+        email: String,
+        /// Without it nothing is done.
+        #[arg(long)]
+        yes: bool,
+        /// For how many days backups are kept, as for `serve`.
+        #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
+        backup_days: u16,
+        /// Where the end of its records of access is signed.
+        #[command(flatten)]
+        signed: SignedArgs,
+    },
 }
 
 /// Options of `serve`.
@@ -149,6 +172,9 @@ pub struct ServeArgs {
     /// For how many days backups are kept, as people are told who erase their account.
     #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
     pub backup_days: u16,
+    /// Who else signs people in.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,

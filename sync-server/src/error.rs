@@ -81,6 +81,21 @@ errors! {
     /// A mailed token that is unknown, used or over.
     WrongToken = "wrong_token", BAD_REQUEST, INFO,
         "The mailed token is wrong, was used before or is too old; `fitme password --forgotten --email …` has another one mailed, which confirms the address as well.";
+    /// A sign-in by a provider that nobody waits for.
+    WrongSignIn = "wrong_sign_in", BAD_REQUEST, INFO,
+        "This sign-in is unknown, was finished before or took too long; start it again.";
+    /// The sign-in provider could not be asked, or named nobody.
+    ProviderFailed = "provider_failed", BAD_GATEWAY, WARN,
+        "The sign-in provider could not be asked, or signed nobody in; start again, or log in with a password.";
+    /// A first sign-in by a provider that has not verified the person's address.
+    EmailUnverified = "email_unverified", FORBIDDEN, INFO,
+        "The sign-in provider has not verified your e-mail address; have it verified there, or sign up with a password.";
+    /// A first sign-in by a provider with an address that has an account.
+    LinkNeeded = "link_needed", CONFLICT, INFO,
+        "Your e-mail address has an account already; log in with its password, then use `fitme link`.";
+    /// The identity at the provider enters another account.
+    LinkedElsewhere = "linked_elsewhere", CONFLICT, INFO,
+        "This identity at the sign-in provider belongs to another account already; use another one.";
     /// Too many failed logins for this address from this network.
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, WARN,
         "Too many logins have failed; try again after the time in retry-after.";

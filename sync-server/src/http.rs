@@ -29,7 +29,7 @@ use crate::edge::{headers, origins, pace, peer, turns};
 use crate::error::{ApiError, Refusal};
 use crate::routes::Routes;
 use crate::state::AppState;
-use crate::{accounts, audit, erase, health, invites, metrics, once, ws};
+use crate::{accounts, audit, consents, erase, health, invites, metrics, once, services, ws};
 
 /// Longest body, in bytes, of a route that does not set its own limit with a [`DefaultBodyLimit`].
 pub const BODY_LIMIT_BYTES: usize = 16 * 1024;
@@ -54,6 +54,8 @@ pub fn routes() -> Routes {
         .merge(invites::routes())
         .merge(audit::access_log::routes())
         .merge(erase::routes())
+        .merge(consents::routes())
+        .merge(services::routes())
         .closed(Method::GET, "/v1/sync", ws::sync)
         .closed(Method::POST, "/v1/sync/once", once::sync_once.layer(DefaultBodyLimit::max(once::REQUEST_BYTES)))
 }

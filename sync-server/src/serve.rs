@@ -9,11 +9,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::oidc::provider::Provider;
+use crate::accounts::oidc::settings::{OidcError, Settings};
 use crate::audit::verify::{VerifyError, verify};
 use crate::audit::{self, Audit, AuditError};
 use crate::auth::signing_keys::SigningKeysError;
 use crate::clock::Clock;
-use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, EdgeArgs, MigrateArgs, ServeArgs};
+use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
 use crate::db::{self, DatabaseError, installation};
 use crate::edge::Edge;
 use crate::edge::connections::{self, Bounds};
@@ -63,6 +65,9 @@ pub enum ServeError {
     /// They are not as they were written.
     #[error("the records of access were tampered with, or the database is an older one; see above")]
     Tampered,
+    /// No sign-in provider.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// No keys for access tokens.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeysError),
@@ -109,23 +114,25 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
     let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
-    let entrance = Entrance::open(&args.edge, &shutdown).await?;
+    let entrance = Entrance::open(args, &shutdown).await?;
     let database = Database::open(&args.database).await?;
     let served = answer(listener, args, &database.pool, master, mailer, entrance, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
 
-/// How connections and requests are let in.
+/// How connections, requests and people are let in.
 struct Entrance {
     edge: Edge,
+    oidc: Option<Settings>,
     bounds: Bounds,
     tls: Option<Tls>,
     metrics: Option<TcpListener>,
 }
 
 impl Entrance {
-    async fn open(args: &EdgeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
+    async fn open(args: &ServeArgs, shutdown: &CancellationToken) -> Result<Self, ServeError> {
+        let (oidc, args) = (Settings::of(&args.oidc)?, &args.edge);
         let files = args.tls_cert.clone().zip(args.tls_key.clone());
         let files = files.map(|(certificate, key)| tls::Files { certificate, key });
         let tls = files.map(|files| Tls::open(files, shutdown.clone())).transpose()?;
@@ -137,7 +144,8 @@ impl Entrance {
             Some(address) => Some(metrics::bind(address).await?),
             None => None,
         };
-        Ok(Self { edge: Edge::of(args)?, bounds: Bounds { lobby: Lobby::of(room), ..Bounds::default() }, tls, metrics })
+        let bounds = Bounds { lobby: Lobby::of(room), ..Bounds::default() };
+        Ok(Self { edge: Edge::of(args)?, oidc, bounds, tls, metrics })
     }
 }
 
@@ -160,9 +168,9 @@ pub async fn migrate(args: &MigrateArgs) -> Result<(), ServeError> {
 /// # Errors
 /// When something was, or the check is not possible.
 pub async fn verify_audit(args: &AuditArgs) -> Result<(), ServeError> {
-    let master = MasterKey::existing(args.master_key.as_deref(), &args.database.data)?;
+    let master = MasterKey::existing(args.signed.master_key.as_deref(), &args.database.data)?;
     let database = Database::open_beside(&args.database).await?;
-    let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
+    let folder = audit_folder(args.signed.audit_dir.as_deref(), &args.database.data);
     let verified = verify(&database.pool, &master, &folder).await;
     database.close().await?;
     let report = verified?;
@@ -185,6 +193,7 @@ async fn answer(
     let audit = Audit::open(pool.clone(), &master, Clock::default(), &folder)?;
     let mut state =
         AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown.clone()).await?;
+    state.oidc = entrance.oidc.map(|settings| Provider::new(settings, state.clock.clone())).transpose()?;
     state.limits.backup_days = args.backup_days;
     if let Some(file) = &args.erasures {
         let Applied { accounts, records, .. } =
@@ -206,7 +215,7 @@ async fn answer(
     Ok(())
 }
 
-fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
+pub(crate) fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
     named.map_or_else(|| audit::default_folder(data), Path::to_owned)
 }
 

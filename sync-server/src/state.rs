@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::device_key::Challenges;
 use crate::accounts::housekeeping;
+use crate::accounts::oidc::provider::Provider;
 use crate::audit::{self, Audit};
 use crate::auth::access_token::AccessTokens;
 use crate::auth::signing_keys::{SigningKeys, SigningKeysError};
@@ -18,6 +19,7 @@ use crate::erase::DEFAULT_BACKUP_DAYS;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
+use crate::web_writes::WebWriter;
 
 /// Longest a request may take to its answer; WebSockets are answered at once and live on.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +45,10 @@ pub struct AppState {
     pub mailer: Mailer,
     /// What devices sign to prove themselves.
     pub challenges: Challenges,
+    /// Signs people in beside passwords, where the operator named one.
+    pub oidc: Option<Provider>,
+    /// Writes for people who have no store of their own.
+    pub web_writer: WebWriter,
     /// Hashes passwords, a few at a time.
     pub passwords: Passwords,
     /// The devices that are connected to this node.
@@ -105,6 +111,8 @@ impl AppState {
             master,
             mailer,
             audit,
+            oidc: None,
+            web_writer: WebWriter::default(),
             passwords: Passwords::default(),
             devices: Devices::default(),
             edge: Edge::default(),

@@ -4,19 +4,23 @@
 //! be used inside and outside of async code.
 
 mod binaries;
+mod browser;
 mod certificate;
 mod device;
 pub mod entries;
 mod letters;
 mod logs;
+mod oidc_provider;
 mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
 mod waiting;
 
+pub use browser::Browser;
 pub use certificate::Certificate;
 pub use device::{Device, Outcome};
+pub use oidc_provider::{OidcProvider, PUBLIC_URL, TOKEN_SECONDS};
 pub use postgres::{Database, Postgres};
 pub use server_here::{ServerHere, state_on};
 pub use server_process::{ServerProcess, run_server};

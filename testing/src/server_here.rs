@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sync_server::accounts::oidc::provider::Provider;
+use sync_server::accounts::oidc::settings::{OidcArgs, Settings};
 use sync_server::audit::Audit;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
@@ -46,6 +48,27 @@ impl ServerHere {
     /// When it does not start.
     #[must_use]
     pub fn with(database_url: &str, master: &MasterKey, clock: Clock, access_lifetime: Duration) -> Self {
+        let shorten = move |state: &mut AppState| state.tokens = state.tokens.clone().living(access_lifetime);
+        Self::start(database_url, master, clock, shorten)
+    }
+
+    /// The same where a provider signs people in.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn signing_in_by(oidc: &OidcArgs, database_url: &str, master: &MasterKey, clock: Clock) -> Self {
+        let settings = Settings::of(oidc).unwrap_or_else(|error| panic!("{error}")).expect("a provider is named");
+        let provider = Provider::new(settings, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
+        Self::start(database_url, master, clock, move |state| state.oidc = Some(provider))
+    }
+
+    fn start(
+        database_url: &str,
+        master: &MasterKey,
+        clock: Clock,
+        adjust: impl FnOnce(&mut AppState) + Send + 'static,
+    ) -> Self {
         let (ready, started) = mpsc::channel();
         let (options, master) = (PgConnectOptions::from_str(database_url).expect("an address"), master.clone());
         let data = tempfile::tempdir().expect("a temporary folder can be made");
@@ -56,7 +79,7 @@ impl ServerHere {
                 // Not closed at the end: a test may have used a connection from a runtime that stands still by then.
                 let pool = db::connect(options).await.expect("the database answers");
                 let mut state = state_on(pool, master, clock, &folder).await;
-                state.tokens = state.tokens.living(access_lifetime);
+                adjust(&mut state);
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
                 let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));
                 let _test_is_over = ready.send((url, state.clone()));

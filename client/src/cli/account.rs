@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use fitme_core::store::{AdoptionError, Store};
+use fitme_core::store::{Adoption, AdoptionError, Store};
 
 use super::out::{FAINT, GOOD, Out};
-use super::{Refusal, runtime};
-use crate::account::{self, Credentials};
+use super::services::{self, AtSignUp};
+use super::{Refusal, oidc, runtime};
+use crate::account::{self, Credentials, Joining};
 use crate::device_key::DeviceKey;
 use crate::error::ServerError;
 
@@ -17,49 +18,69 @@ pub const NEW_PASSWORD_VARIABLE: &str = "FITME_NEW_PASSWORD";
 /// A line of standard input longer than this is no password.
 const PASSWORD_BYTES: u64 = 4_096;
 
-/// Which of both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Intent {
-    /// A new account.
-    SignUp,
-    /// One that exists.
-    LogIn,
-}
-
-/// Who signs up or logs in, and where.
-#[derive(clap::Args)]
-pub struct Who {
+/// The device, and the server that it signs in at.
+#[derive(Debug, clap::Args)]
+pub struct Place {
     /// The server, such as https://sync.example.org [default: the one this home knows]
     #[arg(long, value_name = "URL", env = "FITME_SERVER")]
     server: Option<String>,
-    /// Your e-mail address
-    #[arg(long)]
-    email: String,
-    /// Your password; - reads it from standard input. Better: FITME_PASSWORD, or leave it out to be asked
-    #[arg(long, value_name = "PASSWORD")]
-    password: Option<String>,
     /// What this device is to be called [default: the name of the computer]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// At login, the code of your second factor or a recovery code, where the account asks for one
-    #[arg(long)]
-    code: Option<String>,
 }
 
 /// Who signs up.
 #[derive(Debug, clap::Args)]
 pub struct NewAccount {
     #[command(flatten)]
-    who: Who,
+    place: Place,
+    /// Your e-mail address
+    #[arg(long)]
+    email: String,
+    /// Your password; - reads it from standard input. Better: FITME_PASSWORD, or leave it out to be asked
+    #[arg(long)]
+    password: Option<Typed>,
     /// What you are: member, trainer or nutritionist [default: member]
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    #[command(flatten)]
+    services: AtSignUp,
 }
 
-/// The password must not reach a log.
-impl std::fmt::Debug for Who {
+/// Who logs in.
+#[derive(Debug, clap::Args)]
+pub struct Login {
+    #[command(flatten)]
+    place: Place,
+    /// Your e-mail address
+    #[arg(long, required_unless_present = "oidc")]
+    email: Option<String>,
+    /// Your password; - reads it from standard input. Better: FITME_PASSWORD, or leave it out to be asked
+    #[arg(long)]
+    password: Option<Typed>,
+    /// The code of your second factor or a recovery code, where the account asks for one
+    #[arg(long)]
+    code: Option<String>,
+    /// By the server's sign-in provider instead of a password, with a browser; makes an account where there is none
+    #[arg(long, conflicts_with_all = ["email", "password"])]
+    oidc: bool,
+}
+
+/// A password as it was typed: it is never printed.
+#[derive(Clone)]
+pub struct Typed(String);
+
+impl std::str::FromStr for Typed {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Typed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Who").field("server", &self.server).finish_non_exhaustive()
+        f.write_str("Typed(hidden)")
     }
 }
 
@@ -85,54 +106,59 @@ pub enum PasswordError {
 /// # Errors
 /// [`Refusal`] from the server, or where the home belongs to another account.
 pub fn sign_up(new: NewAccount, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    run(Intent::SignUp, new.who, new.role, store, out)
+    if let Some(known) = store.identity()? {
+        // Before the server hears of it: an account that no home takes would be left there.
+        return Err(ServerError::from(AdoptionError::OtherAccount { email: known.email }).into());
+    }
+    let (server, joining) = joining(new.place, None, store)?;
+    let password = secret(new.password.as_ref(), Secret::New { variable: PASSWORD_VARIABLE })?;
+    let credentials = Credentials { email: new.email, password, role: new.role, joining };
+    let adoption = runtime()?.block_on(account::sign_up(&server, &credentials))?;
+    adopt(&adoption, "signed up", store, out)?;
+    let email = &adoption.identity.email;
+    let confirm = format!("a mail to {email} brings a token: `fitme confirm TOKEN` confirms the address");
+    out.say(FAINT, confirm)?;
+    services::at_sign_up(&new.services, store, out)?;
+    tell_pending(store, out)
 }
 
-/// Logs in with an account that exists.
+/// Logs in with an account that exists; the provider's person may get one.
 ///
 /// # Errors
 /// [`Refusal`] from the server, or where the home belongs to another account.
-pub fn log_in(who: Who, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    run(Intent::LogIn, who, None, store, out)
+pub fn log_in(login: Login, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let (server, joining) = joining(login.place, login.code, store)?;
+    let adoption = match login.email {
+        Some(email) => {
+            let password = secret(login.password.as_ref(), Secret::Known)?;
+            let credentials = Credentials { email, password, role: None, joining };
+            runtime()?.block_on(account::log_in(&server, &credentials))?
+        }
+        None => oidc::sign_in(&server, &joining, out)?,
+    };
+    adopt(&adoption, "logged in", store, out)?;
+    tell_pending(store, out)
 }
 
-fn run(intent: Intent, who: Who, role: Option<String>, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+/// The server that is meant, and this device as it joins an account there.
+fn joining(place: Place, code: Option<String>, store: &mut Store) -> Result<(String, Joining), Refusal> {
     let known = store.identity()?;
-    if let (Intent::SignUp, Some(known)) = (intent, &known) {
-        // Before the server hears of it: an account that no home takes would be left there.
-        return Err(ServerError::from(AdoptionError::OtherAccount { email: known.email.clone() }).into());
-    }
     let device = known.as_ref().map(|known| known.device);
     let (known_server, known_name) = known.map(|known| (known.server, known.device_name)).unzip();
-    let server = who.server.or(known_server).ok_or(Refusal::NoServer)?;
-    let asked = match intent {
-        Intent::SignUp => Secret::New { variable: PASSWORD_VARIABLE },
-        Intent::LogIn => Secret::Known,
-    };
-    let credentials = Credentials {
-        email: who.email,
-        password: secret(who.password.as_deref(), asked)?,
-        role,
-        device_name: who.device.or(known_name).unwrap_or_else(device_name),
-        device,
-        public_key: Some(DeviceKey::of(store)?.public()),
-        code: who.code,
-    };
-    let adoption = runtime()?.block_on(async {
-        match intent {
-            Intent::SignUp => account::sign_up(&server, &credentials).await,
-            Intent::LogIn => account::log_in(&server, &credentials).await,
-        }
-    })?;
-    store.adopt(&adoption, &mut rand::rng()).map_err(ServerError::from)?;
+    let server = place.server.or(known_server).ok_or(Refusal::NoServer)?;
+    let device_name = place.device.or(known_name).unwrap_or_else(device_name);
+    let public_key = Some(DeviceKey::of(store)?.public());
+    Ok((server, Joining { device_name, device, public_key, code }))
+}
+
+fn adopt(adoption: &Adoption, done: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    store.adopt(adoption, &mut rand::rng()).map_err(ServerError::from)?;
     let identity = &adoption.identity;
-    let done = if intent == Intent::SignUp { "signed up" } else { "logged in" };
     writeln!(out, "{} as {}, this device is “{}”", out.paint(GOOD, done), identity.email, identity.device_name)?;
-    if intent == Intent::SignUp {
-        let confirm =
-            format!("a mail to {} brings a token: `fitme confirm TOKEN` confirms the address", identity.email);
-        out.say(FAINT, confirm)?;
-    }
+    Ok(())
+}
+
+fn tell_pending(store: &Store, out: &mut Out) -> Result<(), Refusal> {
     match store.status()?.pending {
         0 => {}
         1 => writeln!(out, "1 change from before goes to the server with the next `fitme sync`")?,
@@ -157,12 +183,12 @@ pub enum Secret {
 ///
 /// # Errors
 /// [`PasswordError`] where there is none.
-pub fn secret(given: Option<&str>, which: Secret) -> Result<String, PasswordError> {
+pub fn secret(given: Option<&Typed>, which: Secret) -> Result<String, PasswordError> {
     let variable = match which {
         Secret::Known => PASSWORD_VARIABLE,
         Secret::New { variable } => variable,
     };
-    let password = match given {
+    let password = match given.map(|typed| typed.0.as_str()) {
         Some("-") => from_stdin()?,
         Some(password) => password.to_owned(),
         None => match std::env::var(variable) {

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use fitme_core::collection::Collection;
 use fitme_core::id::DocId;
-use fitme_core::policy::{Access, Purpose};
+use fitme_core::policy::{Access, Purpose, Role, Service};
 use fitme_core::store::{Command, ListQuery, Other, Store};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,6 +20,8 @@ use crate::error::ServerError;
 use crate::sync;
 
 const MS_PER_DAY: i64 = 86_400_000;
+/// How a service sees somebody whose profile has no name.
+const NAMELESS: &str = "somebody";
 /// What the mark behind a feed's name means.
 pub(super) const PLUS: &str = "+ also to write";
 
@@ -146,8 +148,8 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
     let shown_as = acceptance.shown_as.clone().or(own_name(store)?).ok_or(ConsentError::NoName)?;
     print_terms(&terms, &shown_as, out)?;
     out.flush()?;
-    if !acceptance.yes {
-        ask_person()?;
+    if !acceptance.yes && ask_person("Share this?")? == Said::No {
+        return Err(ConsentError::Declined.into());
     }
     let terms = runtime.block_on(consent::accept(store, &acceptance.code))?;
     let fields = grant(&terms, &shown_as, now_ms());
@@ -157,10 +159,9 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
         writeln!(out, "that is shared already: {}", pick::short(same.doc_id))?;
         return Ok(());
     }
-    let command = Command::Create { collection: Collection::Grants.name().to_owned(), fields };
-    let written = store.write(&command, now_ms(), &mut rand::rng())?;
+    let grant = write(store, fields)?;
     writeln!(out, "{} with {}", out.paint(GOOD, "shared"), terms.grantee_name)?;
-    writeln!(out, "end it at any time with `fitme revoke {}`", pick::short(written.doc_id))?;
+    writeln!(out, "end it at any time with `fitme revoke {}`", pick::short(grant))?;
     // What was consented to is wanted now. Without a network it waits like any other write.
     match runtime.block_on(sync::until_synced(store)) {
         Ok(_) => {}
@@ -187,14 +188,77 @@ fn print_terms(terms: &Terms, shown_as: &str, out: &mut Out) -> io::Result<()> {
     out.say(PLAIN, format!("for {}, {long}, and will see you as “{shown_as}”", purpose.replace('_', " ")))
 }
 
-fn ask_person() -> Result<(), Refusal> {
+/// What a person said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Yes, in so many letters.
+    Yes,
+    /// Anything else.
+    No,
+}
+
+/// Asks the person at the terminal.
+///
+/// # Errors
+/// Where there is no terminal.
+pub fn ask_person(question: &str) -> Result<Said, Refusal> {
     if !io::stdin().is_terminal() {
         return Err(ConsentError::NotAsked.into());
     }
-    write!(io::stderr(), "Share this? [y/N] ")?;
+    write!(io::stderr(), "{question} [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(ConsentError::Declined.into()) }
+    Ok(if matches!(answer.trim(), "y" | "Y" | "yes") { Said::Yes } else { Said::No })
+}
+
+/// Shows what a service asks for.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_service(service: &Service, out: &mut Out) -> io::Result<()> {
+    writeln!(out, "the service {} asks to see {}", service.name, wanted(&service_feeds(service, false)))?;
+    writeln!(out, "{}", out.paint(FAINT, PLUS))
+}
+
+/// Lets a service see what it asks for, and nothing else: what it was let see before ends.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn allow(service: &Service, with_moods: bool, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let (account, purpose) = (Uuid::from_bytes(service.account), service.purpose.name());
+    let shown_as = own_name(store)?.unwrap_or_else(|| NAMELESS.to_owned());
+    let feeds = service_feeds(service, with_moods);
+    let fields = json!({
+        "at": now_ms(), "kind": "grant", "grantee": account, "grantee_name": service.name,
+        "grantee_role": Role::Service.name(), "shown_as": shown_as, "purpose": purpose, "feeds": feeds,
+    });
+    let before = given(store)?.into_iter().filter(|given| {
+        given.state == State::Valid && text(&given.record, "grantee") == Some(account.to_string().as_str())
+    });
+    let before: Vec<_> = before.collect();
+    if let Some(known) = before.iter().find(|given| same(&given.record, &fields)) {
+        writeln!(out, "that is shared already: {}", pick::short(known.doc_id))?;
+        return Ok(());
+    }
+    before.iter().try_for_each(|given| write(store, revocation(given.doc_id)).map(drop))?;
+    write(store, fields)?;
+    writeln!(out, "{} {} with {}", out.paint(GOOD, "shared"), wanted(&feeds), service.name)?;
+    Ok(())
+}
+
+fn service_feeds(service: &Service, with_moods: bool) -> Vec<Asked> {
+    let feeds = service.feeds(with_moods);
+    feeds.map(|(collection, scope, access)| Asked::new(&name_of(collection.name(), scope), access)).collect()
+}
+
+/// Writes a document of the account's `grants` feed.
+fn write(store: &mut Store, fields: Value) -> Result<DocId, Refusal> {
+    let command = Command::Create { collection: Collection::Grants.name().to_owned(), fields };
+    Ok(store.write(&command, now_ms(), &mut rand::rng())?.doc_id)
+}
+
+fn revocation(grant: DocId) -> Value {
+    json!({ "at": now_ms(), "kind": "revocation", "revokes": grant.to_string() })
 }
 
 fn grant(terms: &Terms, shown_as: &str, now_ms: i64) -> Value {
@@ -317,9 +381,7 @@ pub fn revoke(whom: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusa
         several => return Err(ConsentError::SeveralGrantees(several, whom.to_owned()).into()),
     }
     for Given { doc_id, record, .. } in meant {
-        let fields = json!({ "at": now_ms(), "kind": "revocation", "revokes": doc_id.to_string() });
-        let command = Command::Create { collection: Collection::Grants.name().to_owned(), fields };
-        store.write(&command, now_ms(), &mut rand::rng())?;
+        write(store, revocation(doc_id))?;
         writeln!(
             out,
             "{}: what {} saw",

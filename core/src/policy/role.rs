@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
+use uuid::Uuid;
+
 use super::Access::{self, Read, Write};
 use super::is_shareable;
+use super::service::{Asked as ServiceAsks, SERVICES};
 use crate::collection::Collection::{
     self, Biometrics, Insights, Journal, Meals, Measurements, Moods, Plans, Profile, Sleep, Workouts,
 };
@@ -169,6 +172,14 @@ is what the person grants, never more. Insights are seen only by those who may a
 training from workouts, nutrition from meals, mind from moods.
 ";
 
+const SERVICES_HEAD: &str = "
+The server's services are grantees like people and ask at sign-up; who says nothing lets them see nothing. No invitation
+is needed. What they would see of moods is never part of a yes to the rest, and the journal they may not ask for.
+
+| service | account | asks for | with moods also for |
+|---|---|---|---|
+";
+
 /// docs/permissions.md.
 pub fn reference() -> String {
     let mut text = String::from(HEAD);
@@ -187,5 +198,21 @@ pub fn reference() -> String {
     let never = Collection::ALL.into_iter().filter(|collection| !is_shareable(*collection));
     let never = never.map(Collection::name).collect::<Vec<_>>().join(" and ");
     let _ = writeln!(text, "\nNobody may ask for {never}. Members and admins may ask for nothing.");
+    text + &services()
+}
+
+fn services() -> String {
+    let feed = |(collection, scope, access): &ServiceAsks| match (*scope, access) {
+        ("", Read) => collection.to_string(),
+        ("", Write) => format!("{collection} (write)"),
+        (scope, Read) => format!("{collection}/{scope}"),
+        (scope, Write) => format!("{collection}/{scope} (write)"),
+    };
+    let feeds = |asks: &[ServiceAsks]| asks.iter().map(feed).collect::<Vec<_>>().join(", ");
+    let mut text = SERVICES_HEAD.to_owned();
+    for service in &SERVICES {
+        let (asks, more) = (feeds(service.asks), feeds(service.asks_with_moods));
+        let _ = writeln!(text, "| `{}` | {} | {asks} | {more} |", service.name, Uuid::from_bytes(service.account));
+    }
     text
 }

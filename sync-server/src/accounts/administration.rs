@@ -1,8 +1,6 @@
 //! What whoever runs the server does with accounts: makes them, lists them, helps who has lost a password. None of it reads
 //! a record, and nobody learns or sets another person's password: its owner chooses it with a token.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use fitme_core::policy::Role;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -10,13 +8,8 @@ use uuid::Uuid;
 use super::credentials::normalised_email;
 use super::insert_account;
 use super::mailed_tokens::{self, Purpose};
-use crate::bytes::random_bytes;
 use crate::db::{wall, whose};
 use crate::error::{ApiError, Refusal};
-use crate::passwords::Passwords;
-
-/// Random bytes of the password that an account has until its person chooses one.
-const UNKNOWN_PASSWORD_BYTES: usize = 32;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +69,9 @@ pub struct Listed {
 /// [`AdministrationError`]; then there is no account.
 pub async fn create(pool: &PgPool, email: &str, role: Role, now_ms: i64) -> Result<Handed, AdministrationError> {
     let email = address(email)?;
-    let unknown = STANDARD_NO_PAD.encode(random_bytes::<UNKNOWN_PASSWORD_BYTES>());
-    let hash = Passwords::default().hash(unknown).await?;
     let account = Uuid::now_v7();
     let mut tx = wall::of(pool, &[account]).await?;
-    match insert_account(&mut tx, account, &email, &hash, role.name()).await {
+    match insert_account(&mut tx, account, &email, None, role.name()).await {
         Err(refusal) if refusal.error == ApiError::EmailTaken => return Err(AdministrationError::Taken(email)),
         made => made?,
     }
@@ -96,13 +87,22 @@ pub async fn create(pool: &PgPool, email: &str, role: Role, now_ms: i64) -> Resu
 /// [`AdministrationError`].
 pub async fn reset_password(pool: &PgPool, email: &str, now_ms: i64) -> Result<Handed, AdministrationError> {
     let email = address(email)?;
-    let mut tx = wall::of(pool, &[]).await?;
-    let account = whose::by_email(&mut tx, &email).await?;
-    let account = account.ok_or_else(|| AdministrationError::Unknown(email.clone()))?;
+    let account = account_of(pool, &email).await?;
+    let mut tx = wall::of(pool, &[account]).await?;
     let token = mailed_tokens::make_anew(&mut tx, account, Purpose::Reset, now_ms).await?;
     tx.commit().await?;
     tracing::info!(%account, "a new password was offered by the administrator");
     Ok(Handed { email, token })
+}
+
+/// The account of an address.
+///
+/// # Errors
+/// [`AdministrationError`] where there is none.
+pub async fn account_of(pool: &PgPool, email: &str) -> Result<Uuid, AdministrationError> {
+    let email = address(email)?;
+    let account = whose::by_email(&mut *wall::of(pool, &[]).await?, &email).await?;
+    account.ok_or(AdministrationError::Unknown(email))
 }
 
 /// The accounts after `after`, by address, at most so many.

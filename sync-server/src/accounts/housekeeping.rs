@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::{lockout, mailed_tokens, sign_ins};
+use super::{lockout, mailed_tokens, oidc, sign_ins};
 use crate::clock::Clock;
 use crate::db::wall::{self, Role};
 
@@ -29,6 +29,7 @@ pub async fn tidy(pool: &PgPool, now_ms: i64) -> Result<(), sqlx::Error> {
     let mut tx = wall::begin_as(pool, wall::BEGIN, Role::Tidy).await?;
     lockout::prune(&mut tx, now_ms).await?;
     mailed_tokens::prune(&mut tx, now_ms).await?;
+    oidc::pending::prune(&mut tx, now_ms).await?;
     sign_ins::prune(&mut tx, now_ms).await?;
     tx.commit().await
 }

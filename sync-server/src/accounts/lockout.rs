@@ -137,7 +137,7 @@ pub async fn prune(db: &mut PgConnection, now_ms: i64) -> Result<(), sqlx::Error
 }
 
 /// The network of an address, as text. An IPv4 address in IPv6 clothes is what it is.
-fn network_of(address: IpAddr) -> String {
+pub(super) fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let network = address.to_bits() & !(u32::MAX >> NETWORK_BITS_V4);

@@ -1,5 +1,7 @@
 //! A new password: for the old one, or for a mailed token where that is forgotten.
 
+use std::net::IpAddr;
+
 use axum::extract::{ConnectInfo, State};
 use axum::http::{Method, StatusCode};
 use serde::Deserialize;
@@ -96,14 +98,7 @@ async fn change(
 ) -> Result<StatusCode, Refusal> {
     checked_new_password(&asking.new_password)?;
     let account = access.device.account;
-    let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
-        .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
-        .await?;
-    let attempt = Attempt::new(&known.email, address);
-    attempt.begin(&state.pool, state.clock.now_ms()).await?;
-    if !state.passwords.fits(asking.password, Some(known.password_hash)).await? {
-        return Err(ApiError::WrongCredentials.into());
-    }
+    let attempt = proved(&state, account, address, asking.password).await?;
     let hash = state.passwords.hash(asking.new_password).await?;
     let mut tx = wall::of(&state.pool, &[account]).await?;
     attempt.succeeded(&mut tx).await?;
@@ -114,6 +109,45 @@ async fn change(
     tx.commit().await?;
     tracing::info!(%account, "password changed");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets through who shows the account's password, where it has one.
+///
+/// # Errors
+/// `wrong_credentials` for a wrong one, `too_many_attempts` after several.
+pub(crate) async fn demand(
+    state: &AppState,
+    account: Uuid,
+    address: IpAddr,
+    password: Option<String>,
+) -> Result<(), Refusal> {
+    let has_one = sqlx::query_scalar!(
+        r#"SELECT password_hash IS NOT NULL AS "has_one!" FROM accounts WHERE account = $1"#,
+        account
+    )
+    .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
+    .await?;
+    if !has_one {
+        return Ok(());
+    }
+    let attempt = proved(state, account, address, password.unwrap_or_default()).await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
+    attempt.succeeded(&mut tx).await?;
+    Ok(tx.commit().await?)
+}
+
+/// An attempt that has shown the account's password, still counted as a failure.
+async fn proved(state: &AppState, account: Uuid, address: IpAddr, password: String) -> Result<Attempt, Refusal> {
+    let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
+        .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
+        .await?;
+    let attempt = Attempt::new(&known.email, address);
+    attempt.begin(&state.pool, state.clock.now_ms()).await?;
+    if state.passwords.fits(password, known.password_hash).await? {
+        Ok(attempt)
+    } else {
+        Err(ApiError::WrongCredentials.into())
+    }
 }
 
 async fn set(db: &mut PgConnection, account: Uuid, hash: &str) -> Result<(), sqlx::Error> {

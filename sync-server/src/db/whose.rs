@@ -24,6 +24,16 @@ pub async fn by_token(db: &mut PgConnection, family_hash: &[u8]) -> Result<Optio
     let_in(db, account).await
 }
 
+/// By whom a sign-in provider named.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn by_identity(db: &mut PgConnection, issuer: &str, subject: &str) -> Result<Option<Uuid>, sqlx::Error> {
+    let account =
+        sqlx::query_scalar!("SELECT account_of_identity($1, $2)", issuer, subject).fetch_one(&mut *db).await?;
+    let_in(db, account).await
+}
+
 /// By the device that wants to prove itself.
 ///
 /// # Errors

@@ -35,7 +35,8 @@ const COIN: NonZeroU32 = NonZeroU32::new(1).expect("it is not zero");
 /// What a request costs that has a password hashed: 25 ms of a core and 19 MiB.
 const PASSWORD_COINS: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
 /// The routes that have one hashed.
-const PASSWORD_ROUTES: [&str; 4] = ["/v1/signup", "/v1/login", "/v1/password", "/v1/password/reset"];
+const PASSWORD_ROUTES: [&str; 6] =
+    ["/v1/signup", "/v1/login", "/v1/password", "/v1/password/reset", "/v1/oidc/link", "/v1/account/erase"];
 /// Purses of one kind; beyond, those whom nobody has seen share one.
 const PURSES: usize = 100_000;
 /// Full purses are forgotten each time so many requests have come.

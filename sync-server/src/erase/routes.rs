@@ -7,7 +7,7 @@ use fitme_core::id::DocId;
 use serde::Deserialize;
 
 use super::{Erased, Receipt};
-use crate::accounts::lockout::Attempt;
+use crate::accounts::password;
 use crate::auth::Device;
 use crate::db::wall;
 use crate::error::{ApiError, Refusal};
@@ -46,6 +46,7 @@ async fn erase_record(
 struct Asking {
     /// The account's address, typed by who is sure.
     email: String,
+    /// Looked at where the account has one.
     password: String,
 }
 
@@ -57,14 +58,11 @@ async fn erase_account(
     JsonBody(asking): JsonBody<Asking>,
 ) -> Result<Json<Receipt>, Refusal> {
     let account = device.account;
-    let mut tx = wall::of(&state.pool, &[account]).await?;
-    let known = sqlx::query!("SELECT email, password_hash FROM accounts WHERE account = $1", account)
-        .fetch_one(&mut *tx)
+    let email = sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account)
+        .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
         .await?;
-    drop(tx);
-    Attempt::new(&known.email, address).begin(&state.pool, state.clock.now_ms()).await?;
-    let is_its_address = asking.email.trim().eq_ignore_ascii_case(&known.email);
-    if !state.passwords.fits(asking.password, Some(known.password_hash)).await? || !is_its_address {
+    password::demand(&state, account, address, Some(asking.password)).await?;
+    if !asking.email.trim().eq_ignore_ascii_case(&email) {
         return Err(ApiError::WrongCredentials.into());
     }
     let receipt = super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backup_days).await;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fitme_core::entry::Digest;
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
-use fitme_core::policy::{self, Action, Denied, Permit};
+use fitme_core::policy::{self, Action, Denied, Permit, Role, Service};
 use fitme_core::record::{Consent, Given};
 use fitme_core::{limits, merge};
 use uuid::Uuid;
@@ -282,7 +282,10 @@ impl Planner<'_> {
     fn consent(&self, account: Uuid, offer: &Offer) -> Result<(), Rejection> {
         let Some(Consent::Given(given)) = &offer.consent else { return Ok(()) };
         let grants = &self.known.grants;
-        if !grants.relations.contains(&(account, Uuid::from_bytes(given.grantee))) {
+        // A service of this server needs no invitation, and holds no session that its grants would have to fit.
+        let to_service = Service::of(given.grantee)
+            .is_some_and(|service| given.role == Role::Service && given.purpose == service.purpose);
+        if !to_service && !grants.relations.contains(&(account, Uuid::from_bytes(given.grantee))) {
             return Err(Rejection::NotInvited);
         }
         let named = grants.feeds.get(&account).copied().unwrap_or(0) + given.permits.len() as u64;
@@ -290,7 +293,7 @@ impl Planner<'_> {
             return Err(Rejection::TooManyGrants);
         }
         let received = grants.received.get(&Uuid::from_bytes(given.grantee)).copied().unwrap_or(0);
-        if received + given.permits.len() as u64 > limits::GRANTED_FEEDS_TO_AN_ACCOUNT {
+        if !to_service && received + given.permits.len() as u64 > limits::GRANTED_FEEDS_TO_AN_ACCOUNT {
             return Err(Rejection::GranteeFull);
         }
         Ok(())

@@ -134,3 +134,16 @@ async fn neither_the_database_nor_the_log_holds_a_secret() {
         assert!(!text.contains(PASSWORD), "the {place} holds the password");
     }
 }
+
+/// Its address is known to everybody.
+#[tokio::test]
+async fn nobody_logs_in_as_a_service() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    for password in ["", "null", PASSWORD] {
+        let body = credentials("insights@service.invalid", password, "phone");
+        assert_eq!(post(server.url(), "/v1/login", &body).await.code(), "wrong_credentials");
+    }
+    let listed = get(server.url(), "/v1/services").await.body;
+    assert_eq!((&listed[0]["name"], &listed[0]["role"]), (&"insights".into(), &"service".into()));
+    assert_eq!(listed[0]["feeds_with_moods"][0]["collection"], "moods");
+}

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::DocId;
+use fitme_core::policy::SERVICES;
 use fitme_core::wire::Receipt;
 use fitme_testing::Postgres;
 use serde_json::{Value, json};
 use sync_server::feeds;
+use uuid::Uuid;
 
 use crate::phones::{MORNING, Node, Person, Phone, code, codes};
 
@@ -207,4 +209,53 @@ async fn what_one_account_is_granted_is_bounded() {
     let grant = cast.grant(Collection::Workouts, "read");
     assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
     assert_eq!(code(&cast.consent(&grant).await.1), "grantee_full");
+}
+
+#[tokio::test]
+async fn a_service_is_granted_what_it_is_for_without_an_invitation_and_nothing_else() {
+    let mut cast = Cast::on(Postgres::shared()).await;
+    let insights = &SERVICES[0];
+    let mut grant = cast.grant(Collection::Workouts, "read");
+    grant["grantee"] = json!(Uuid::from_bytes(insights.account));
+    assert_eq!(code(&cast.consent(&grant).await.1), "not_invited", "as a trainer it is nobody");
+    grant["grantee_role"] = json!("service");
+    grant["purpose"] = json!("notifications");
+    assert_eq!(code(&cast.consent(&grant).await.1), "not_invited", "that is what another service is for");
+    grant["purpose"] = json!("insights");
+    assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
+    let shown = feeds::load_grants(&cast.node.server, Uuid::from_bytes(insights.account)).await.unwrap();
+    assert!(matches!(&shown.feeds[..], [feed] if feed.collection == "workouts"), "{shown:?}");
+}
+
+/// Everybody may let a service see something: it is not full when a person would be.
+#[tokio::test]
+async fn a_service_is_granted_more_than_a_person_could_be() {
+    let mut cast = Cast::on(Postgres::shared()).await;
+    let insights = Uuid::from_bytes(SERVICES[0].account);
+    sqlx::query(
+        "INSERT INTO grants_now (account, grant_id, feed, grantee, access, purpose, shown_as)
+         SELECT gen_random_uuid(), decode('00', 'hex'), n, $1, 'read', 'insights', 'Ann' FROM generate_series(1, $2) n",
+    )
+    .bind(insights)
+    .bind(i64::try_from(fitme_core::limits::GRANTED_FEEDS_TO_AN_ACCOUNT).unwrap())
+    .execute(&cast.node.pool)
+    .await
+    .unwrap();
+    let mut grant = cast.grant(Collection::Workouts, "read");
+    grant["grantee"] = json!(insights);
+    grant["grantee_role"] = json!("service");
+    grant["purpose"] = json!("insights");
+    assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
+}
+
+#[tokio::test]
+async fn every_database_has_the_services_accounts() {
+    let node = Node::on(&Postgres::shared().database()).await;
+    let found: Vec<(Uuid, Option<String>)> =
+        sqlx::query_as("SELECT account, password_hash FROM accounts WHERE role = 'service' ORDER BY account")
+            .fetch_all(&node.pool)
+            .await
+            .unwrap();
+    let named = SERVICES.iter().map(|service| (Uuid::from_bytes(service.account), None));
+    assert_eq!(found, named.collect::<Vec<_>>());
 }

@@ -98,7 +98,7 @@ async fn only_so_many_invitations_wait_at_a_time() {
     sqlx::query(
         "INSERT INTO invites (code_hash, grantee, grantee_name, role, purpose, feeds, expires_at)
          SELECT decode(lpad(n::text, 64, '0'), 'hex'), account, 'Tom', 'trainer', 'training', '[]', now() + interval '1 day'
-         FROM accounts, generate_series(1, 199) n",
+         FROM accounts, generate_series(1, 199) n WHERE role = 'trainer'",
     )
     .execute(&mut db)
     .await

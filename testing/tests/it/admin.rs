@@ -64,6 +64,29 @@ fn a_closed_server_takes_no_sign_ups_on_any_node_until_it_is_opened() {
     phone.sign_up(one.url(), ANN);
 }
 
+#[test]
+fn an_account_is_erased_for_who_asks_the_operator_and_only_if_that_is_meant() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let phone = Device::new("phone");
+    phone.sign_up(server.url(), ANN);
+    phone.done(&["log", "mood", "--valence", "1"]);
+    phone.sync();
+    let hasty = refused(server.run(&["admin", "erase", ANN]));
+    assert!(hasty.contains("add --yes to erase them"), "{hasty}");
+    assert!(phone.done(&["sync"]).contains("synced"));
+
+    let erased = server.run(&["admin", "erase", ANN, "--yes"]);
+    assert_eq!(erased.code, 0, "{}", erased.stderr);
+    let (_, receipt) = erased.stdout.split_once('\n').unwrap();
+    let receipt: serde_json::Value = serde_json::from_str(receipt).unwrap();
+    assert!(receipt["removed"].as_array().unwrap().iter().any(|part| part["table"] == "entries"), "{receipt}");
+    assert_eq!(phone.run(&["sync"]).code, 1);
+    assert!(!phone.done(&["list", "moods"]).contains("mood"), "the device has emptied itself");
+    assert_eq!(server.run(&["audit", "verify"]).code, 0, "that its chain is gone is signed");
+    let gone = refused(server.run(&["admin", "erase", ANN, "--yes"]));
+    assert!(gone.contains(ANN), "{gone}");
+}
+
 /// The devices that are signed in stay so until the new password is chosen.
 #[test]
 fn a_lost_password_is_replaced_by_its_person_and_every_device_signed_out() {

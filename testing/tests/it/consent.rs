@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use fitme_testing::{Device, PATIENCE, Postgres, ServerProcess, wait_until};
 
+use crate::stage::Look;
+
 /// Planted in what Ann logs, to be searched for in Tom's files.
 const MARKER: &str = "zebra-crossing-4711";
 
@@ -275,4 +277,41 @@ fn logging_out_does_not_lose_what_was_written_for_a_client() {
     tom.done(&["login", "--server", server.url(), "--email", "tom@example.org"]);
     tom.done(&["sync"]);
     assert!(tom.done(&["list", "workouts", "--of", "Ann"]).contains(MARKER));
+}
+
+#[test]
+fn services_see_what_their_person_allows_at_sign_up_or_later_and_nothing_of_moods_unasked() {
+    let database = Postgres::shared().database();
+    let server = ServerProcess::on(&database.url);
+    let mut look = Look::at(&database);
+    let (ann, berta) = (Device::new("Ann's phone"), Device::new("Berta's phone"));
+    berta.sign_up(server.url(), "berta@example.org");
+    berta.sync();
+    assert_eq!(berta.done(&["grants"]), "nothing is shared with anybody\n", "who is not asked says nothing");
+
+    let who = ["signup", "--server", server.url(), "--email", "ann@example.org", "--device", "phone"];
+    ann.done(&[&who[..], &["--allow", "insights"]].concat());
+    ann.sync();
+    let seen = look.granted_to("insights");
+    assert!(seen.contains(&"workouts/ read".to_owned()) && seen.contains(&"insights/training write".to_owned()));
+    assert!(!seen.iter().any(|feed| ["moods", "journal", "insights/mind"].iter().any(|no| feed.starts_with(no))));
+    assert_eq!(look.granted_to("notifications"), Vec::<String>::new());
+    let grants = ann.done(&["grants"]);
+    assert!(grants.contains("insights, service"), "{grants}");
+
+    ann.done(&["allow", "insights", "--moods"]);
+    ann.done(&["allow", "notifications"]);
+    assert!(ann.done(&["allow", "notifications"]).contains("shared already"));
+    ann.sync();
+    let seen = look.granted_to("insights");
+    assert!(seen.contains(&"moods/ read".to_owned()) && seen.contains(&"insights/mind write".to_owned()), "{seen:?}");
+    assert_eq!(seen.len(), 11, "the grant before has ended: {seen:?}");
+    assert_eq!(look.granted_to("notifications").len(), 5);
+
+    ann.done(&["revoke", "insights"]);
+    ann.sync();
+    assert_eq!(look.granted_to("insights"), Vec::<String>::new());
+    assert_eq!(ann.done(&["rejected"]), "the server refused nothing\n");
+    let unknown = ann.run(&["allow", "billing"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("the services are insights and notifications"));
 }

@@ -13,6 +13,7 @@ mod errors_doc;
 mod full_disk;
 mod kill;
 mod login_again;
+mod oidc;
 mod planted;
 mod quarantine;
 mod recovery;

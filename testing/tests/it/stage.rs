@@ -60,6 +60,15 @@ impl Look {
         self.runtime.block_on(sqlx::query(sql).bind(bytes).execute(&mut self.connection)).unwrap();
     }
 
+    /// What everybody together lets a service see, as `collection/scope access`.
+    pub fn granted_to(&mut self, service: &str) -> Vec<String> {
+        let query =
+            "SELECT f.collection || '/' || f.scope || ' ' || g.access FROM grants_now g JOIN feeds f USING (feed)
+                     JOIN accounts a ON a.account = g.grantee WHERE a.email = $1 AND a.role = 'service' ORDER BY 1";
+        let query = sqlx::query_scalar(query).bind(format!("{service}@service.invalid"));
+        self.runtime.block_on(query.fetch_all(&mut self.connection)).unwrap()
+    }
+
     /// Entries the server has.
     pub fn entries(&mut self) -> i64 {
         self.number("SELECT count(*) FROM entries")

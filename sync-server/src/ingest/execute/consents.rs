@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use fitme_core::id::{DocId, FeedId};
-use fitme_core::policy::{Access, Permit};
+use fitme_core::policy::{Access, Permit, Service};
 use fitme_core::record::{Consent, Given};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -125,8 +125,9 @@ async fn received_feeds(
     let grantees: BTreeSet<_> = consents
         .iter()
         .filter_map(|(.., consent)| match consent {
-            Consent::Given(given) => Some(Uuid::from_bytes(given.grantee)),
-            Consent::Revoked(_) => None,
+            // Everybody may grant a service something: counting that would take longer with each.
+            Consent::Given(given) if Service::of(given.grantee).is_none() => Some(Uuid::from_bytes(given.grantee)),
+            Consent::Given(_) | Consent::Revoked(_) => None,
         })
         .collect();
     let grantees: Vec<_> = grantees.into_iter().collect();

@@ -58,7 +58,7 @@ impl Said {
     }
 
     /// What it names for a role.
-    fn feeds(self, role: Role) -> Vec<(Collection, &'static str, Access)> {
+    pub fn feeds(self, role: Role) -> Vec<(Collection, &'static str, Access)> {
         let Some(purpose) = purpose_of(role) else { return Vec::new() };
         let most = |collection| {
             [Access::Write, Access::Read].into_iter().find(|access| role.asks(purpose, collection, *access))

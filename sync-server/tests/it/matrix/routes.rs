@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sync_server::http;
 use sync_server::routes::Door;
 
-use super::cast::{Cast, Grantee, MARKER};
+use super::cast::{Cast, Grantee, MARKER, Said};
 use crate::client::{Answer, PASSWORD};
 
 /// What a signed-in account gets, whatever its role is. `{device}` is a device of an owner.
@@ -34,8 +34,20 @@ fn rows() -> Vec<Row> {
         row(M::GET, "/healthz", nothing(), "200"),
         row(M::GET, "/readyz", nothing(), "200"),
         row(M::GET, "/.well-known/jwks.json", nothing(), "200"),
+        row(M::GET, "/v1/services", nothing(), "200"),
         row(M::POST, "/v1/signup", json!({ "email": "no address" }), "bad_request"),
         row(M::POST, "/v1/login", json!({ "email": "no address" }), "bad_request"),
+        // The server of the matrix has no sign-in provider.
+        row(M::POST, "/v1/oidc/start", json!({ "return_to": "", "challenge": "" }), "bad_request"),
+        row(M::GET, "/v1/oidc/callback", nothing(), "not_found"),
+        row(
+            M::POST,
+            "/v1/oidc/finish",
+            json!({ "ticket": "guessed", "verifier": "", "device_name": "phone" }),
+            "not_found",
+        ),
+        row(M::POST, "/v1/oidc/link", json!({ "return_to": "", "challenge": "" }), "bad_request"),
+        row(M::POST, "/v1/oidc/link/finish", json!({ "ticket": "guessed", "verifier": "" }), "not_found"),
         row(M::POST, "/v1/token", json!({ "grant": "refresh_token", "refresh_token": "guessed" }), "prove_device"),
         row(M::POST, "/v1/token/challenge", json!({ "device": "{device}" }), "200"),
         row(M::POST, "/v1/confirm", json!({ "token": "guessed" }), "wrong_token"),
@@ -50,6 +62,7 @@ fn rows() -> Vec<Row> {
         row(M::POST, "/v1/totp/confirm", json!({ "code": "000000" }), "wrong_code"),
         row(M::POST, "/v1/totp/off", json!({ "code": "000000" }), "totp_off"),
         row(M::POST, "/v1/totp", nothing(), "200"),
+        row(M::POST, "/v1/grants/{grant}/revoke", nothing(), "not_found"),
         row(M::POST, "/v1/invites/look", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/invites/accept", json!({ "code": "GUES-SEDC-ODES" }), "unknown_invite"),
         row(M::POST, "/v1/password", json!({ "password": "guessed", "new_password": PASSWORD }), "wrong_credentials"),
@@ -65,8 +78,12 @@ fn rows() -> Vec<Row> {
 }
 
 /// In `frames`, and below.
-const ELSEWHERE: [(Method, &str); 3] =
-    [(Method::GET, "/v1/sync"), (Method::POST, "/v1/sync/once"), (Method::POST, "/v1/invites")];
+const ELSEWHERE: [(Method, &str); 4] = [
+    (Method::GET, "/v1/grants"),
+    (Method::GET, "/v1/sync"),
+    (Method::POST, "/v1/sync/once"),
+    (Method::POST, "/v1/invites"),
+];
 
 async fn ask(cast: &Cast, method: &Method, path: &str, body: &Value, token: Option<&str>) -> (Answer, String) {
     let theirs = cast.owners[0].phone.device.device.to_string();
@@ -124,6 +141,21 @@ async fn every_role_gets_its_own_and_nothing_of_others() {
             assert_eq!(got(&answer), row.gets, "{what}: {text}");
             assert_tells_nothing(&cast, &text, &what);
         }
+    }
+}
+
+#[tokio::test]
+async fn each_account_is_told_what_is_shared_with_it_and_nothing_else() {
+    let cast = Cast::set().await;
+    for who in &cast.grantees {
+        let (answer, _) = ask(&cast, &Method::GET, "/v1/grants", &json!({}), Some(who.token())).await;
+        assert_eq!(answer.body["given"], json!([]), "a {} has given nothing", who.role);
+        let received = answer.body["received"].as_array().unwrap().iter();
+        let told: BTreeSet<_> = received.map(|grant| grant["account"].as_str().unwrap().to_owned()).collect();
+        let sharing = cast.owners.iter().filter(|owner| {
+            !matches!(owner.said, Said::Over | Said::Revoked) && !owner.said.feeds(who.role).is_empty()
+        });
+        assert_eq!(told, sharing.map(|owner| owner.account.to_string()).collect(), "a {}", who.role);
     }
 }
 

@@ -1,0 +1,76 @@
+//! `fitme allow`, and what sign-up asks: whether the server's services may see something. Nobody who is not asked, or does not
+//! answer, is taken to say yes.
+
+use std::io::{self, IsTerminal, Write};
+
+use fitme_core::policy::{SERVICES, Service};
+use fitme_core::store::Store;
+
+use super::Refusal;
+use super::consent::{self, Said};
+use super::out::{FAINT, Out};
+
+/// What to let a service see.
+#[derive(Debug, clap::Args)]
+pub struct Permission {
+    /// insights or notifications
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    service: &'static Service,
+    /// Also what you log about your moods
+    #[arg(long)]
+    moods: bool,
+}
+
+/// What services may see of a new account.
+#[derive(Debug, clap::Args)]
+pub struct AtSignUp {
+    /// Let a service see what it asks for: insights or notifications, as often as wanted [default: on a terminal you are
+    /// asked, elsewhere none]
+    #[arg(long, value_name = "SERVICE", value_parser = service)]
+    allow: Vec<&'static Service>,
+    /// Let no service see anything, without being asked
+    #[arg(long, conflicts_with = "allow")]
+    allow_none: bool,
+}
+
+fn service(name: &str) -> Result<&'static Service, String> {
+    Service::named(name).ok_or_else(|| {
+        let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        format!("the services are {}", names.join(" and "))
+    })
+}
+
+/// Lets a service see something from the next sync on, and nothing else than that.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn allow(permission: &Permission, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let Permission { service, moods } = permission;
+    consent::allow(service, *moods, store, out)?;
+    writeln!(out, "{}", out.paint(FAINT, "it takes effect everywhere with the next `fitme sync`"))?;
+    Ok(())
+}
+
+/// Asks a new account's person about each service, unless that was said already.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn at_sign_up(said: &AtSignUp, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let nobody_to_ask = said.allow_none || !said.allow.is_empty() || !io::stdin().is_terminal();
+    for service in &SERVICES {
+        let allowed = if nobody_to_ask { said.allow.contains(&service) } else { asked(service, out)? };
+        if allowed {
+            consent::allow(service, false, store, out)?;
+        }
+    }
+    let hint =
+        "`fitme allow insights` or `fitme allow notifications` lets a service see something, `fitme revoke` ends it";
+    writeln!(out, "{}", out.paint(FAINT, hint))?;
+    Ok(())
+}
+
+fn asked(service: &Service, out: &mut Out) -> Result<bool, Refusal> {
+    consent::print_service(service, out)?;
+    out.flush()?;
+    Ok(consent::ask_person("Allow this?")? == Said::Yes)
+}
