@@ -236,6 +236,8 @@ impl Setup {
         let mut child = self
             .command(&["serve"])
             .env("FITME_LISTEN", listen)
+            // A test that names its own address means it.
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

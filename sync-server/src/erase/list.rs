@@ -1,8 +1,10 @@
 //! The list of what was erased, kept in a file beside the backups: a backup brings back what was erased after it was made, and
 //! with the list it is erased again. It holds ids and nothing else, a line each:
 //!
-//!     account 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49
-//!     record 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49 01936d3f-0b1c-7d2e-9f00-112233445566
+//! ```text
+//! account 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49
+//! record 01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49 01936d3f-0b1c-7d2e-9f00-112233445566
+//! ```
 
 use std::collections::HashSet;
 use std::fmt;
