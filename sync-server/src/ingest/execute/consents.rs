@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use fitme_core::id::{DocId, FeedId};
 use fitme_core::policy::{Access, Permit, Service};
+use fitme_core::record::grant::GRANTED_FEEDS;
 use fitme_core::record::{Consent, Given};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -15,40 +16,90 @@ use crate::grants;
 use crate::ingest::check::Offer;
 use crate::ingest::plan::{Candidate, KnownGrants, NewConsent};
 
-/// The numbers of the feeds that a group's grants are about, by (account, collection, scope). They never change.
+/// The feeds that a group's grants and revocations are about.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<(Uuid, String, String), FeedId>);
+pub(super) struct Places {
+    /// Their numbers by (account, collection, scope), which never change.
+    feeds: BTreeMap<(Uuid, String, String), FeedId>,
+    /// What grants name that are revoked, by (account, grant). A grant that comes in between is not among them; its revocation
+    /// waits for it all the same, at the row of the `grants` feed.
+    named: BTreeMap<(Uuid, DocId), Vec<FeedId>>,
+}
 
 impl Places {
-    /// The feeds that the offer's grant names.
+    /// The feeds that the offer's grant or revocation is about.
     pub fn of(&self, offer: &Offer) -> Vec<FeedId> {
-        match (&offer.place, &offer.consent) {
-            (Some(place), Some(Consent::Given(given))) => {
+        let Some(place) = &offer.place else { return Vec::new() };
+        match &offer.consent {
+            Some(Consent::Given(given)) => {
                 given.permits.iter().filter_map(|permit| self.feed(place.owner, permit)).collect()
             }
-            _ => Vec::new(),
+            Some(Consent::Revoked(grant)) => self.named.get(&(place.owner, *grant)).cloned().unwrap_or_default(),
+            None => Vec::new(),
         }
     }
 
     fn feed(&self, account: Uuid, permit: &Permit) -> Option<FeedId> {
-        self.0.get(&(account, permit.collection.name().to_owned(), permit.scope.clone())).copied()
+        self.feeds.get(&(account, permit.collection.name().to_owned(), permit.scope.clone())).copied()
     }
 }
 
-/// Before any lock: which feeds the group's grants name.
+/// Before any lock: which feeds the group's grants and revocations are about.
 pub(super) async fn places(connection: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<Places, sqlx::Error> {
-    let granting = candidates.iter().filter(|one| matches!(one.offer.consent, Some(Consent::Given(_))));
-    let accounts: BTreeSet<_> = granting.map(|one| one.device.account).collect();
-    if accounts.is_empty() {
-        return Ok(Places::default());
+    let consents = candidates.iter().filter_map(|one| Some((one.device.account, one.offer.consent.as_ref()?)));
+    let (mut granting, mut revoking) = (BTreeSet::new(), BTreeSet::new());
+    for (account, consent) in consents {
+        match consent {
+            Consent::Given(_) => drop(granting.insert(account)),
+            Consent::Revoked(grant) => drop(revoking.insert((account, *grant))),
+        }
     }
-    let accounts: Vec<_> = accounts.into_iter().collect();
-    let rows = sqlx::query!("SELECT feed, account, collection, scope FROM feeds WHERE account = ANY ($1)", &accounts)
+    let mut places = Places::default();
+    if !granting.is_empty() {
+        places.feeds = feeds_of(connection, &Vec::from_iter(granting)).await?;
+    }
+    if !revoking.is_empty() {
+        places.named = named_by(connection, revoking).await?;
+    }
+    Ok(places)
+}
+
+async fn feeds_of(
+    connection: &mut PgConnection,
+    accounts: &[Uuid],
+) -> Result<BTreeMap<(Uuid, String, String), FeedId>, sqlx::Error> {
+    let rows = sqlx::query!("SELECT feed, account, collection, scope FROM feeds WHERE account = ANY ($1)", accounts)
         .fetch_all(connection)
         .await?;
     let place =
         rows.into_iter().map(|row| ((row.account, row.collection, row.scope), FeedId(row.feed.cast_unsigned())));
-    Ok(Places(place.collect()))
+    Ok(place.collect())
+}
+
+async fn named_by(
+    connection: &mut PgConnection,
+    grants: BTreeSet<(Uuid, DocId)>,
+) -> Result<BTreeMap<(Uuid, DocId), Vec<FeedId>>, sqlx::Error> {
+    let (accounts, ids): (Vec<_>, Vec<_>) = grants.iter().map(|(account, grant)| (*account, grant.as_bytes())).unzip();
+    let rows = sqlx::query!(
+        "SELECT g.account, g.grant_id, g.feed FROM UNNEST($1::uuid[], $2::bytea[]) AS asked (account, grant_id)
+         CROSS JOIN LATERAL (
+             SELECT account, grant_id, feed FROM grants_now
+             WHERE account = asked.account AND grant_id = asked.grant_id LIMIT $3
+         ) AS g",
+        &accounts,
+        &ids as &[&[u8]],
+        GRANTED_FEEDS as i64
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut named = BTreeMap::<_, Vec<_>>::new();
+    for row in rows {
+        if let Some(grant) = DocId::from_slice(&row.grant_id) {
+            named.entry((row.account, grant)).or_default().push(FeedId(row.feed.cast_unsigned()));
+        }
+    }
+    Ok(named)
 }
 
 /// Under the locks: what owners permit those who write to their feeds, and what new grants depend on.
