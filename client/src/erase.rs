@@ -41,7 +41,12 @@ pub struct Removed {
 ///
 /// # Errors
 /// Where the server cannot be reached, or address or password are not the account's.
-pub async fn account(store: &mut Store, email: &str, password: &str) -> Result<Receipt, ServerError> {
-    let body = json!({ "email": email, "password": password });
+pub async fn account(
+    store: &mut Store,
+    email: &str,
+    password: &str,
+    code: Option<&str>,
+) -> Result<Receipt, ServerError> {
+    let body = json!({ "email": email, "password": password, "code": code });
     ask(store, Method::POST, "/v1/account/erase", Some(&body)).await
 }

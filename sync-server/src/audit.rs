@@ -158,10 +158,11 @@ impl Audit {
     /// # Errors
     /// When the database does not answer, or the second place cannot be written to: then the account must not be erased.
     pub async fn close(&self, db: &mut PgConnection, account: Uuid) -> Result<(), AuditError> {
+        // Before the head, as who gathers them does.
+        sqlx::query!("DELETE FROM audit_reads WHERE account = $1", account).execute(&mut *db).await?;
         let Some(head) = chain::lock(db, account).await? else { return Ok(()) };
         let closed = Some(SignedHead::of(account, head));
         self.write(Line { at_ms: self.clock.now_ms(), heads: Vec::new(), closed }).await?;
-        sqlx::query!("DELETE FROM audit_reads WHERE account = $1", account).execute(&mut *db).await?;
         sqlx::query!("DELETE FROM audit_records WHERE account = $1", account).execute(&mut *db).await?;
         sqlx::query!("DELETE FROM audit_heads WHERE account = $1", account).execute(db).await?;
         Ok(())

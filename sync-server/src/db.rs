@@ -15,6 +15,10 @@ pub mod whose;
 const POOL_SIZE: u32 = 16;
 /// How long a request waits for a connection, then it is answered `unavailable`: shorter than any client's patience.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Whose turn it is to migrate; the number stands for nothing.
+const MIGRATING: i64 = 0x6669_746d_6502;
+/// Between two looks whether it is.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 /// Where sqlx notes which migrations ran.
 const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
@@ -105,7 +109,7 @@ pub fn pool_options() -> PgPoolOptions {
 }
 
 /// Brings the tables up to this version, as their owner, and lets the role `server` work on them. Safe to call from several
-/// nodes at once: sqlx takes a lock.
+/// nodes at once: one after the other does it.
 ///
 /// # Errors
 /// When a migration fails; what ran before it stays.
@@ -113,9 +117,22 @@ pub async fn migrate(owner: PgConnectOptions, server: &str) -> Result<(), Databa
     let mut connection = connect_once(&named(owner)).await?;
     refuse_newer(&mut connection).await?;
     roles::create(&mut connection).await?;
+    take_turn(&mut connection).await?;
     MIGRATIONS.run(&mut connection).await?;
     roles::admit(&mut connection, server).await?;
     Ok(connection.close().await?)
+}
+
+/// Waits until nobody else migrates; the turn ends with the connection. sqlx waits for its own lock inside a statement, and an
+/// index that is built concurrently waits for all statements: two nodes at once would wait for each other.
+async fn take_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    loop {
+        let mine = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "mine!""#, MIGRATING);
+        if mine.fetch_one(&mut *connection).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
 }
 
 /// Checks that the tables are of exactly this version and that the login is one that row-level security holds; changes

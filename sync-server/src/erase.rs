@@ -168,8 +168,9 @@ pub async fn account(
     backup_days: u16,
 ) -> Result<Option<Receipt>, AuditError> {
     let mut tx = wall::of(pool, &[account]).await?;
-    let Some(email) =
-        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_optional(&mut *tx).await?
+    let Some(email) = sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1 FOR UPDATE", account)
+        .fetch_optional(&mut *tx)
+        .await?
     else {
         return Ok(None);
     };

@@ -68,7 +68,7 @@ errors! {
         "E-mail address or password is wrong; check both.";
     /// A login without the code that the account asks for.
     CodeNeeded = "code_needed", UNAUTHORIZED, INFO,
-        "This account asks for a code at login; send the one that the app shows, or a recovery code.";
+        "This account asks for a code at login: add --code with the one that your app shows, or with a recovery code.";
     /// A code that is wrong, or was taken before.
     WrongCode = "wrong_code", UNAUTHORIZED, INFO,
         "The code is wrong or was used before; wait for the next one.";

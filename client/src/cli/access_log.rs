@@ -69,6 +69,7 @@ impl AccessLog {
             "password_changed" => (by(), "changed the password".to_owned()),
             "second_factor_on" => (by(), "turned on codes at login".to_owned()),
             "second_factor_off" => (by(), "turned off codes at login".to_owned()),
+            "identity_linked" => (by(), "linked a sign-in provider".to_owned()),
             "granted" => (by(), format!("shared {} with {}, for {}", feeds(detail), grantee(), purpose(detail))),
             "grant_revoked" => (by(), format!("ended what {} saw", grantee())),
             "read" => (self.person(&detail["reader"]), read(detail)),

@@ -61,7 +61,7 @@ fn account(store: &mut Store) -> Result<(Value, Option<String>), Refusal> {
     match asked {
         Ok((account, devices)) => Ok((json!({ "here": here, "on_the_server": account, "devices": devices }), None)),
         // What follows from them comes before anything is exported.
-        Err(error @ (ServerError::Revoked | ServerError::Lost)) => Err(error.into()),
+        Err(error @ (ServerError::Revoked | ServerError::Lost | ServerError::AccountErased)) => Err(error.into()),
         Err(error) => Ok((json!({ "here": here }), Some(error.to_string()))),
     }
 }

@@ -30,6 +30,9 @@ pub struct What {
     /// The account's address, instead of being asked for it
     #[arg(long, value_name = "ADDRESS", requires = "account")]
     email: Option<String>,
+    /// The code of your second factor or a recovery code, where the account asks for one
+    #[arg(long, requires = "account")]
+    code: Option<String>,
     /// Save the receipt of what was removed where, as JSON
     #[arg(long, value_name = "FILE", requires = "account")]
     receipt: Option<PathBuf>,
@@ -135,13 +138,22 @@ pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Res
         File::create_new(file).map_err(taken)
     });
     let file = file.transpose()?;
-    let receipt = runtime()?.block_on(erase::account(&mut store, &email, &secret(None, Secret::Known)?))?;
+    let asked = secret(None, Secret::Known).map_err(Refusal::from).and_then(|password| {
+        Ok(runtime()?.block_on(erase::account(&mut store, &email, &password, what.code.as_deref()))?)
+    });
+    let receipt = asked.inspect_err(|_| {
+        if let Some(file) = &what.receipt {
+            // Else it would be in the way of the next try.
+            let _it_is_empty = std::fs::remove_file(file);
+        }
+    })?;
+    // First of all: nothing that fails afterwards keeps the records here.
+    drop(store);
+    home.empty()?;
+    print(&receipt, out)?;
     if let Some(mut file) = file {
         file.write_all(serde_json::to_string_pretty(&receipt).unwrap_or_default().as_bytes())?;
     }
-    print(&receipt, out)?;
-    drop(store);
-    home.empty()?;
     writeln!(out, "{}; this home is empty", out.paint(GOOD, "account erased"))?;
     Ok(())
 }

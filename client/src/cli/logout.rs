@@ -59,7 +59,7 @@ pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<()
         confirm(how.yes, unsent(&mut store)?, out)?;
     } else if !how.keep {
         let sent = runtime()?.block_on(sync::until_synced(&mut store));
-        if let Err(error @ (ServerError::Lost | ServerError::Revoked)) = sent {
+        if let Err(error @ (ServerError::Lost | ServerError::Revoked | ServerError::AccountErased)) = sent {
             return Err(obeyed(error, home, store));
         }
         let unsent = unsent(&mut store)?;
@@ -70,7 +70,7 @@ pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<()
     }
     match runtime()?.block_on(devices::log_out(&mut store)) {
         Ok(()) => {}
-        Err(error @ ServerError::Lost) => return Err(obeyed(error, home, store)),
+        Err(error @ (ServerError::Lost | ServerError::AccountErased)) => return Err(obeyed(error, home, store)),
         Err(error) => {
             let told = format!("the server was not told ({error}); `fitme devices --revoke` on another device does it");
             out.say(WAITING, told)?;

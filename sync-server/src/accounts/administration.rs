@@ -1,7 +1,7 @@
 //! What whoever runs the server does with accounts: makes them, lists them, helps who has lost a password. None of it reads
 //! a record, and nobody learns or sets another person's password: its owner chooses it with a token.
 
-use fitme_core::policy::Role;
+use fitme_core::policy::{Role, Service};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -25,6 +25,9 @@ pub enum AdministrationError {
     /// It has none.
     #[error("{0} has no account: `sync-server admin list` shows those that there are")]
     Unknown(String),
+    /// It is not a person's.
+    #[error("{0} is the account of a service that comes with the server: nobody enters or erases it")]
+    Service(String),
     /// The database failed.
     #[error("the database did not do it: {0}")]
     Database(#[from] sqlx::Error),
@@ -102,7 +105,8 @@ pub async fn reset_password(pool: &PgPool, email: &str, now_ms: i64) -> Result<H
 pub async fn account_of(pool: &PgPool, email: &str) -> Result<Uuid, AdministrationError> {
     let email = address(email)?;
     let account = whose::by_email(&mut *wall::of(pool, &[]).await?, &email).await?;
-    account.ok_or(AdministrationError::Unknown(email))
+    let account = account.ok_or_else(|| AdministrationError::Unknown(email.clone()))?;
+    if Service::of(account.into_bytes()).is_some() { Err(AdministrationError::Service(email)) } else { Ok(account) }
 }
 
 /// The accounts after `after`, by address, at most so many.

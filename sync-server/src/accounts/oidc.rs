@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::credentials::checked_device_name;
 use super::lockout::Attempt;
 use super::{Asking, SignedIn, admit, password, read_key, totp};
+use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::db::wall;
 use crate::error::{ApiError, Refusal};
@@ -28,7 +29,7 @@ use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 mod bounded_http;
-mod identities;
+pub(super) mod identities;
 pub mod pending;
 pub mod provider;
 mod secrets;
@@ -229,6 +230,7 @@ async fn finish_link(
     let mut tx = wall::of(&state.pool, &[account]).await?;
     pending::redeem(&mut tx, &proof).await?;
     identities::link(&mut tx, issuer, &identity, account, now_ms).await?;
+    audit::record(&mut tx, account, now_ms, Event::IdentityLinked { by: device.device }).await?;
     tx.commit().await?;
     tracing::info!(%account, "sign-in provider linked");
     Ok(StatusCode::NO_CONTENT)

@@ -12,6 +12,7 @@ use super::address;
 use super::credentials::{checked_new_password, normalised_email};
 use super::lockout::Attempt;
 use super::mailed_tokens::{self, Purpose};
+use super::oidc::identities;
 use super::sign_ins::{self, Cause};
 use crate::audit::{self, By, Event};
 use crate::auth::Access;
@@ -66,7 +67,8 @@ struct Resetting {
     password: String,
 }
 
-/// Who has the mail has the account: every device is signed out, and the address is proved on the way.
+/// Who has the mail has the account: every device is signed out, no provider signs in any more until it is linked again, and
+/// the address is proved on the way.
 async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetting>) -> Result<StatusCode, Refusal> {
     checked_new_password(&asking.password)?;
     let hash = state.passwords.hash(asking.password).await?;
@@ -76,6 +78,7 @@ async fn reset(State(state): State<AppState>, JsonBody(asking): JsonBody<Resetti
     let account = account.ok_or(ApiError::WrongToken)?;
     address::note_confirmed(&mut tx, account, now_ms).await?;
     set(&mut tx, account, &hash).await?;
+    identities::unlink_all(&mut tx, account).await?;
     sign_ins::end_of_account(&mut tx, account, None, Cause::PasswordChanged).await?;
     audit::record(&mut tx, account, now_ms, Event::PasswordChanged { by: By::Mail }).await?;
     tx.commit().await?;
@@ -111,25 +114,17 @@ async fn change(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lets through who shows the account's password, where it has one.
+/// Lets through who shows the account's password. An access token alone, which lives for minutes and may be a thief's, opens
+/// nothing that lasts: who came by a provider and has no password chooses one first, by mail.
 ///
 /// # Errors
-/// `wrong_credentials` for a wrong one, `too_many_attempts` after several.
+/// `wrong_credentials` for a wrong one or where there is none, `too_many_attempts` after several.
 pub(crate) async fn demand(
     state: &AppState,
     account: Uuid,
     address: IpAddr,
     password: Option<String>,
 ) -> Result<(), Refusal> {
-    let has_one = sqlx::query_scalar!(
-        r#"SELECT password_hash IS NOT NULL AS "has_one!" FROM accounts WHERE account = $1"#,
-        account
-    )
-    .fetch_one(&mut *wall::of(&state.pool, &[account]).await?)
-    .await?;
-    if !has_one {
-        return Ok(());
-    }
     let attempt = proved(state, account, address, password.unwrap_or_default()).await?;
     let mut tx = wall::of(&state.pool, &[account]).await?;
     attempt.succeeded(&mut tx).await?;
@@ -143,10 +138,20 @@ async fn proved(state: &AppState, account: Uuid, address: IpAddr, password: Stri
         .await?;
     let attempt = Attempt::new(&known.email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
-    if state.passwords.fits(password, known.password_hash).await? {
-        Ok(attempt)
-    } else {
-        Err(ApiError::WrongCredentials.into())
+    let has_none = known.password_hash.is_none();
+    let fits = match state.passwords.fits(password, known.password_hash).await {
+        Ok(fits) => fits,
+        Err(busy) => {
+            attempt.was_not_looked_at(&state.pool).await?;
+            return Err(busy);
+        }
+    };
+    match (fits, has_none) {
+        (true, _) => Ok(attempt),
+        (false, false) => Err(ApiError::WrongCredentials.into()),
+        (false, true) => Err(ApiError::WrongCredentials.because(
+            "The account has no password; have a token mailed with `fitme password --forgotten`, choose one, and try again.",
+        )),
     }
 }
 

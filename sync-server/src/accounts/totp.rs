@@ -1,14 +1,17 @@
 //! The second factor: codes of an app (RFC 6238, six digits every 30 seconds), each taken once, and recovery codes for when
 //! the app is gone.
 
+use std::net::IpAddr;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use totp_rs::{Builder, Secret, Totp};
 use uuid::Uuid;
 
+use super::lockout::Attempt;
 use super::refresh_token::hash;
 use crate::audit::{self, Event};
 use crate::auth::Device;
@@ -17,6 +20,7 @@ use crate::db::wall;
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
+use crate::slow_reader::Peer;
 use crate::state::AppState;
 
 /// Random bytes of a secret, as RFC 4226 recommends.
@@ -56,6 +60,24 @@ pub async fn demand(db: &mut PgConnection, state: &AppState, account: Uuid, code
         None => return Err(ApiError::WrongCode.into()),
     }
     Ok(())
+}
+
+/// The same for who is signed in; guesses are counted like those of passwords, as a stolen access token must not be enough.
+///
+/// # Errors
+/// Those of [`demand`], and `too_many_attempts` after several.
+pub async fn demand_counted(
+    state: &AppState,
+    account: Uuid,
+    address: IpAddr,
+    code: Option<&str>,
+) -> Result<(), Refusal> {
+    let attempt = Attempt::new(&format!("second factor {account}"), address);
+    attempt.begin(&state.pool, state.clock.now_ms()).await?;
+    let mut tx = wall::of(&state.pool, &[account]).await?;
+    demand(&mut tx, state, account, code).await?;
+    attempt.succeeded(&mut tx).await?;
+    Ok(tx.commit().await?)
 }
 
 /// What the app is told, once.
@@ -126,12 +148,13 @@ async fn confirm(
 
 async fn turn_off(
     State(state): State<AppState>,
+    ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     asking: Device,
     JsonBody(shown): JsonBody<Code>,
 ) -> Result<StatusCode, Refusal> {
     let account = asking.account;
+    demand_counted(&state, account, address, Some(&shown.code)).await?;
     let mut tx = wall::of(&state.pool, &[account]).await?;
-    demand(&mut tx, &state, account, Some(&shown.code)).await?;
     let factor = sqlx::query!("DELETE FROM totp WHERE account = $1", account).execute(&mut *tx).await?;
     if factor.rows_affected() == 0 {
         return Err(ApiError::TotpOff.into());

@@ -48,6 +48,11 @@ pub enum Event {
         /// The device that did it.
         by: Uuid,
     },
+    /// Somebody whom a provider names may enter from now on.
+    IdentityLinked {
+        /// The device that did it.
+        by: Uuid,
+    },
     /// Somebody may see something.
     Granted {
         /// The grant's document.

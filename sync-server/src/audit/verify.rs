@@ -246,7 +246,8 @@ impl<'a> Signed<'a> {
             report.signed += 1;
             let account = self.accounts.get(&head.account).copied();
             let hash = account.and_then(|account| stored.get(&(account, head.n)));
-            let is_closed = self.closed.get(&head.account).is_some_and(|last| head.n <= *last);
+            // Of an account that is there none was: then its erasure failed after it was signed.
+            let is_closed = account.is_none() && self.closed.get(&head.account).is_some_and(|last| head.n <= *last);
             if hash == Some(&head.hash) || is_closed || self.told.contains(&head.account) {
                 continue;
             }

@@ -125,8 +125,12 @@ pub fn parse(text: &str) -> Result<Vec<Line>, BadLine> {
 /// Copies what is new into the file, for as long as it is polled.
 pub async fn keep(pool: PgPool, file: PathBuf) {
     loop {
-        if let Err(error) = copy(&pool, &file).await {
-            tracing::warn!(%error, file = %file.display(), "could not note what was erased beside the backups; trying again");
+        match copy(&pool, &file).await {
+            Ok(copied) if copied as i64 == AT_ONCE => continue,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, file = %file.display(), "could not note what was erased beside the backups; trying again");
+            }
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -7,7 +7,7 @@ use fitme_core::id::DocId;
 use serde::Deserialize;
 
 use super::{Erased, Receipt};
-use crate::accounts::password;
+use crate::accounts::{password, totp};
 use crate::auth::Device;
 use crate::db::wall;
 use crate::error::{ApiError, Refusal};
@@ -46,8 +46,10 @@ async fn erase_record(
 struct Asking {
     /// The account's address, typed by who is sure.
     email: String,
-    /// Looked at where the account has one.
     password: String,
+    /// Where the account asks for one: of the second factor, or a recovery code.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 /// Guesses of the password wait like logins do.
@@ -65,7 +67,12 @@ async fn erase_account(
     if !asking.email.trim().eq_ignore_ascii_case(&email) {
         return Err(ApiError::WrongCredentials.into());
     }
-    let receipt = super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backup_days).await;
+    totp::demand_counted(&state, account, address, asking.code.as_deref()).await?;
+    // A task of its own: what is begun is ended, however long it takes and whether anybody still waits for the answer.
+    let erasing = tokio::spawn(async move {
+        super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backup_days).await
+    });
+    let receipt = erasing.await.map_err(|error| ApiError::Internal.caused_by(error))?;
     let receipt = receipt.map_err(|error| ApiError::Unavailable.caused_by(error))?;
     Ok(Json(receipt.ok_or(ApiError::NotFound)?))
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::fates::Fates;
 use super::plan::{Candidate, FeedState, Known, Plan, plan};
-use super::verdict::Verdict;
+use super::verdict::{Rejection, Verdict};
 use crate::db::wall;
 use crate::error::is_absence;
 use crate::fanout::Live;
@@ -103,7 +103,9 @@ pub async fn append(
     tx.commit().await?;
     let live = live(&plan, &locked);
     let mut verdicts = plan.verdicts.into_iter();
-    let verdicts = is_locked.iter().map(|locked| if *locked { verdicts.next() } else { None }).collect();
+    // What was waited for and is not there is no feed any more: its account was erased.
+    let missing = (held == Held::Wait).then_some(Verdict::Rejected(Rejection::NotYourFeed));
+    let verdicts = is_locked.iter().map(|locked| if *locked { verdicts.next() } else { missing.clone() }).collect();
     Ok(Done { verdicts, live, regranted })
 }
 

@@ -228,6 +228,26 @@ async fn an_administrators_erasure_names_its_cause_and_reaches_the_list_beside_t
     assert_eq!(listed.trim(), format!("record {} {}", ana.account, draft.doc_id));
 }
 
+/// A device that erases what never was, for ever, would fill tables and the list beside the backups.
+#[tokio::test]
+async fn erasures_of_what_never_was_count_as_records() {
+    let node = Node::on(&Postgres::shared().database()).await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 21).await;
+    let (draft, first) = phone.log_mood(1);
+    node.push(phone.device, ana.feed(Collection::Moods), vec![first]).await;
+    sqlx::query("UPDATE account_usage SET documents = $2 WHERE account = $1")
+        .bind(ana.account)
+        .bind(fitme_core::limits::ACCOUNT_DOCUMENTS.cast_signed())
+        .execute(&node.pool)
+        .await
+        .unwrap();
+    let unknown = DocId::random(MORNING, &mut phone.rng);
+    let entries = vec![erasure(unknown, 1), erasure(draft.doc_id, 2)];
+    let receipts = node.push(phone.device, ana.feed(Collection::Moods), entries).await;
+    assert_eq!(codes(&receipts), ["too_many_records", "accepted"], "what is there can be erased however full it is");
+}
+
 /// Where the ends of records of access are signed.
 struct Kept {
     audit: Audit,

@@ -4,6 +4,7 @@ use fitme_core::wire::{self, Frame, Receipt};
 use fitme_testing::{Database, Postgres, ServerHere};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection;
 use sync_server::master_key::MasterKey;
 
 use crate::client::{Answer, PASSWORD, post, sign_up};
@@ -113,4 +114,38 @@ async fn an_account_goes_for_address_and_password_and_its_devices_are_told() {
         "grant": "device_key", "device": stage.ann["device"], "challenge": challenge["challenge"], "signature": "AAAA",
     });
     assert_eq!(post(url, "/v1/token", &proof).await.code(), "account_erased");
+}
+
+/// Ann came by a provider and has no password. Whoever has an access token of hers, which lives for minutes, knows her address
+/// too; neither may be enough to end the account for ever.
+#[tokio::test]
+async fn an_access_token_alone_erases_no_account_not_even_one_without_a_password() {
+    let stage = Stage::set().await;
+    let mut owner = sqlx::PgConnection::connect(&stage.database.owner).await.unwrap();
+    sqlx::query("UPDATE accounts SET password_hash = NULL WHERE email = 'ann@example.org'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    for password in ["", PASSWORD] {
+        let body = json!({ "email": "ann@example.org", "password": password });
+        let refused = stage.ask(&stage.ann, Method::POST, "/v1/account/erase", body).await;
+        assert_eq!(refused.code(), "wrong_credentials");
+        assert!(refused.message().contains("has no password"), "{}", refused.message());
+    }
+    assert_eq!(stage.ask(&stage.ann, Method::GET, "/v1/account", Value::Null).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_account_with_a_second_factor_is_erased_by_a_code_as_well() {
+    let stage = Stage::set().await;
+    let begun = stage.ask(&stage.ann, Method::POST, "/v1/totp", Value::Null).await;
+    let secret = totp_rs::Secret::try_from_base32(begun.body["secret"].as_str().unwrap()).unwrap();
+    let seconds = u64::try_from(stage.server.state().clock.now_ms() / 1_000).unwrap();
+    let code = totp_rs::Builder::new().with_secret(secret).build().unwrap().generate(seconds).to_string();
+    let confirmed = stage.ask(&stage.ann, Method::POST, "/v1/totp/confirm", json!({ "code": code })).await;
+    let spare = confirmed.body["recovery_codes"][0].as_str().unwrap().to_owned();
+    let mut body = json!({ "email": "ann@example.org", "password": PASSWORD });
+    assert_eq!(stage.ask(&stage.ann, Method::POST, "/v1/account/erase", body.clone()).await.code(), "code_needed");
+    body["code"] = json!(spare);
+    assert_eq!(stage.ask(&stage.ann, Method::POST, "/v1/account/erase", body).await.status, 200);
 }

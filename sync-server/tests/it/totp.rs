@@ -128,3 +128,14 @@ async fn the_database_has_neither_secret_nor_recovery_code() {
         assert!(!stored.contains(&code.replace('-', "")));
     }
 }
+
+/// A device's access token was stolen; the thief guesses the code that would turn the second factor off.
+#[tokio::test]
+async fn a_stolen_access_token_guesses_the_second_factor_off_as_slowly_as_a_password() {
+    let stage = Stage::set().await;
+    for _ in 0..5 {
+        assert_eq!(stage.ask("/v1/totp/off", json!({ "code": "000000" })).await.code(), "wrong_code");
+    }
+    let right = json!({ "code": stage.recovery_codes[0] });
+    assert_eq!(stage.ask("/v1/totp/off", right).await.code(), "too_many_attempts");
+}

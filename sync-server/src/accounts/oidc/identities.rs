@@ -76,3 +76,11 @@ async fn insert(
     .await?;
     Ok(())
 }
+
+/// Ends every way into the account by a provider.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn unlink_all(db: &mut PgConnection, account: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM oidc_identities WHERE account = $1", account).execute(db).await.map(drop)
+}

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -27,6 +28,8 @@ use crate::clock::{Clock, millis};
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
 /// How soon they are looked at again because of a signature by an unknown key.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// For how long nobody asks a provider that did not answer.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Longest name of a person at a provider, as OpenID Connect bounds it.
 const SUBJECT_BYTES: usize = 255;
 /// Signatures that are believed: never `none`, never one by a secret that both sides know.
@@ -43,6 +46,8 @@ pub struct Provider {
     http: BoundedHttp,
     clock: Clock,
     known: Arc<Mutex<Option<Known>>>,
+    /// When it was last asked in vain: nobody waits for it again soon after.
+    silent_since_ms: Arc<AtomicI64>,
 }
 
 /// What the provider says of itself.
@@ -103,7 +108,7 @@ impl Provider {
     /// When no connections can be made at all.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, OidcError> {
         let http = BoundedHttp::new().map_err(|error| OidcError::NoConnections(error.to_string()))?;
-        Ok(Self { settings, http, clock, known: Arc::default() })
+        Ok(Self { settings, http, clock, known: Arc::default(), silent_since_ms: Arc::new(AtomicI64::new(i64::MIN)) })
     }
 
     /// Its URL, as the operator named it.
@@ -196,7 +201,9 @@ impl Provider {
 
     /// What the provider says of itself, asked again where that is older. One asks, the others wait for it.
     async fn metadata(&self, younger_than: Duration) -> Result<Arc<CoreProviderMetadata>, Unproved> {
+        self.refuse_while_silent()?;
         let mut known = self.known.lock().await;
+        self.refuse_while_silent()?;
         let now_ms = self.clock.now_ms();
         if let Some(known) = known.as_ref().filter(|known| now_ms - known.since_ms < millis(younger_than)) {
             return Ok(Arc::clone(&known.metadata));
@@ -204,10 +211,17 @@ impl Provider {
         let found = CoreProviderMetadata::discover_async(self.settings.issuer.clone(), &self.http).await;
         let metadata = Arc::new(found.map_err(|error| {
             tracing::warn!(%error, "the sign-in provider could not be asked");
+            self.silent_since_ms.store(now_ms, Ordering::Relaxed);
             Unproved::Unreachable
         })?);
         *known = Some(Known { metadata: Arc::clone(&metadata), since_ms: now_ms });
         Ok(metadata)
+    }
+
+    /// Requests that wait for a provider that is away would take the places of all others.
+    fn refuse_while_silent(&self) -> Result<(), Unproved> {
+        let silent_for = self.clock.now_ms().saturating_sub(self.silent_since_ms.load(Ordering::Relaxed));
+        if (0..millis(ASK_AGAIN_AFTER)).contains(&silent_for) { Err(Unproved::Unreachable) } else { Ok(()) }
     }
 }
 

@@ -28,8 +28,11 @@ impl Planner<'_> {
             }
             _ => {}
         }
-        // The row stays for ever, so it goes on counting as a record.
+        // The row stays for ever, so it goes on counting as a record, and one that never was here needs room for it.
         let adds = Usage { documents: u64::from(known.is_none()), bytes: 0 };
+        if known.is_none() {
+            self.room(account, offer).map_err(Verdict::Rejected)?;
+        }
         Ok(Appendable { account, change: None, document: DocumentState::empty(offer.feed), adds })
     }
 
