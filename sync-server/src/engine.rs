@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use fitme_core::id::FeedId;
 use fitme_core::limits;
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
 use fitme_core::wire::{FeedPush, Token};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::auth::Device;
 use crate::clock::Clock;
@@ -124,6 +126,14 @@ impl Engine {
                 }
             }
         })
+    }
+
+    /// The feeds that the account may have to be told of.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn numbers(&self, account: Uuid) -> Result<Vec<FeedId>, sqlx::Error> {
+        Box::pin(feeds::numbers(&self.pool, account)).await
     }
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be

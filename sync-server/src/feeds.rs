@@ -54,6 +54,22 @@ pub async fn load_account(
     })
 }
 
+/// The numbers of the account's own feeds and of those that grants to it name, whether the judge lets it read them or not.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn numbers(pool: &PgPool, account: Uuid) -> Result<Vec<FeedId>, sqlx::Error> {
+    let mut tx = wall::of(pool, &[account]).await?;
+    let numbers = sqlx::query_scalar!(
+        r#"SELECT feed AS "feed!" FROM feeds WHERE account = $1
+           UNION ALL SELECT feed FROM grants_now WHERE grantee = $1"#,
+        account
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok(numbers.into_iter().map(|feed| FeedId(feed.cast_unsigned())).collect())
+}
+
 /// Reads what others grant `account` now.
 ///
 /// # Errors

@@ -329,10 +329,14 @@ impl Connection {
     }
 
     /// An account is read after its feeds are subscribed to: what is committed in between is then either in the reading
-    /// or in the inbox. Feeds that the device did not name show only in the reading, which is then repeated.
+    /// or in the inbox. A device with too many feeds to name any is asked for none: their numbers are read first. Feeds that
+    /// even so show only in the reading have it repeated.
     async fn load_account(&mut self, cursors: &Cursors, actors: &[ActorId]) -> Result<Performed, sqlx::Error> {
         let load = || ServerEffect::LoadAccount { cursors: cursors.clone(), actors: actors.to_vec() };
         self.news.read(cursors.0.keys().copied());
+        if cursors.0.is_empty() {
+            self.news.read(self.engine.numbers(self.device.account).await?);
+        }
         let performed = self.engine.perform(self.device, load()).await?;
         let Performed::Event(ServerEvent::Account(account)) = &performed else { return Ok(performed) };
         let own = account.feeds.iter().map(|feed| feed.feed).collect();

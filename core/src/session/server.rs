@@ -249,7 +249,7 @@ impl ServerSession {
         effects: &mut Vec<ServerEffect>,
     ) -> Result<(), Goodbye> {
         let own = account.account;
-        let found = |held: &FeedDigest| account.feeds.iter().find(|feed| feed.feed == held.feed);
+        let found = |held: &FeedDigest| account.feed(held.feed);
         let differs = |held: &FeedDigest, feed: &AccountFeed| {
             feed.epoch == held.epoch && feed.digest_at_cursor != Some(held.digest)
         };
@@ -291,7 +291,7 @@ impl ServerSession {
     ) -> Result<(), Goodbye> {
         let agreed = digests
             .iter()
-            .filter(|held| account.feeds.iter().any(|feed| feed.feed == held.feed && feed.epoch == held.epoch))
+            .filter(|held| account.feed(held.feed).is_some_and(|feed| feed.epoch == held.epoch))
             .map(|held| (held.feed, held.cursor))
             .collect();
         self.go_live(hello, account, &agreed, effects)

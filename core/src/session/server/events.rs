@@ -99,6 +99,14 @@ pub struct Account {
     pub actors: Vec<(ActorId, EntryId)>,
 }
 
+impl Account {
+    /// The feed with that number, if the device may read it.
+    pub(crate) fn feed(&self, feed: FeedId) -> Option<&AccountFeed> {
+        let at = self.feeds.binary_search_by_key(&feed, |one| one.feed).ok()?;
+        Some(&self.feeds[at])
+    }
+}
+
 /// What others grant an account, as one reading of the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grants {
