@@ -1,8 +1,8 @@
 //! A record as JSON, after docs/schema/records.schema.json: what lists print and what archives hold.
 
 use fitme_core::record::Conflict;
-use fitme_core::store::Shown;
-use serde_json::{Value, json};
+use fitme_core::store::{RejectedWrite, Shown};
+use serde_json::{Map, Value, json};
 
 /// One record.
 #[must_use]
@@ -17,6 +17,21 @@ pub fn record(shown: &Shown) -> Value {
         "flags": shown.flags,
         "conflicts": shown.conflicts.iter().map(conflict).collect::<Vec<_>>(),
     })
+}
+
+/// What was written on this device and the server refused: it exists nowhere else.
+#[must_use]
+pub fn rejected(write: &RejectedWrite) -> Map<String, Value> {
+    let fields = [
+        ("id", json!(write.doc_id.to_string())),
+        ("collection", json!(write.collection)),
+        ("code", json!(write.code)),
+        ("message", json!(write.message)),
+        ("rejected_at", json!(write.rejected_at)),
+        ("command", json!(write.command)),
+        ("record", json!(write.record)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn conflict(conflict: &Conflict) -> Value {

@@ -169,18 +169,8 @@ fn grants(store: &Store) -> Result<Value, StoreError> {
 
 /// What was written here and the server did not take: it exists nowhere else.
 fn rejected(store: &Store) -> Result<Value, StoreError> {
-    let rejected = store.rejected()?.into_iter().map(|write| {
-        json!({
-            "id": write.doc_id.to_string(),
-            "collection": write.collection,
-            "code": write.code,
-            "message": write.message,
-            "rejected_at": write.rejected_at,
-            "command": write.command,
-            "record": write.record,
-        })
-    });
-    Ok(json!({ "rejected": rejected.collect::<Vec<_>>() }))
+    let rejected: Vec<_> = store.rejected()?.iter().map(record_json::rejected).collect();
+    Ok(json!({ "rejected": rejected }))
 }
 
 fn originals(store: &Store, files: &mut Files) -> Result<usize, Failure> {

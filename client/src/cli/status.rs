@@ -7,11 +7,12 @@ use anstyle::Style;
 use comfy_table::Cell;
 use fitme_core::store::{RejectedWrite, Status, Store};
 use fitme_core::wire::ERASED;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::describe::{count, number};
 use super::out::{self, BAD, FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, json, pick, when};
+use crate::record_json;
 
 /// A clock that is off by less is nothing to tell a person of.
 const CLOCK_SLACK_MS: u64 = 2_000;
@@ -158,14 +159,7 @@ pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), R
 }
 
 fn rejection(of: Option<&str>, write: &RejectedWrite) -> Value {
-    json!({
-        "person": of,
-        "id": write.doc_id.to_string(),
-        "collection": write.collection,
-        "code": write.code,
-        "message": write.message,
-        "rejected_at": write.rejected_at,
-        "command": write.command,
-        "record": write.record,
-    })
+    let mut fields = Map::from_iter([("person".to_owned(), json!(of))]);
+    fields.extend(record_json::rejected(write));
+    Value::Object(fields)
 }

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use fitme_testing::{Postgres, ServerHere};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use sync_server::auth::access_token::ACCESS_LIFETIME;
+use sync_server::clock::Clock;
+use sync_server::master_key::MasterKey;
 
 pub const PASSWORD: &str = "correct horse battery";
 /// No step of a test takes longer, however busy the computer is.
@@ -56,6 +60,14 @@ pub async fn sign_up(server: &str, email: &str, device: &str) -> Answer {
 
 pub async fn log_in(server: &str, email: &str, device: &str) -> Answer {
     post(server, "/v1/login", &credentials(email, PASSWORD, device)).await
+}
+
+/// A server whose clock the test moves, and the phone of `email`, who has just signed up.
+pub async fn server_with(email: &str) -> (ServerHere, Clock, Value) {
+    let (master, clock) = (MasterKey::random(), Clock::default());
+    let server = ServerHere::with(&Postgres::shared().database().url, &master, clock.clone(), ACCESS_LIFETIME);
+    let phone = sign_up(server.url(), email, "phone").await.body;
+    (server, clock, phone)
 }
 
 /// Repeats the question until the answer is as wanted.

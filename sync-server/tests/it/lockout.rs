@@ -2,16 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use fitme_testing::{Postgres, ServerHere};
+use fitme_testing::ServerHere;
 use serde_json::json;
 use sync_server::accounts::housekeeping;
 use sync_server::accounts::lockout::Attempt;
-use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::db::wall;
-use sync_server::master_key::MasterKey;
 
-use crate::client::{Answer, PASSWORD, credentials, post, sign_up};
+use crate::client::{Answer, PASSWORD, credentials, post, server_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ANN: &str = "ann@example.org";
@@ -25,9 +23,7 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (master, clock) = (MasterKey::random(), Clock::default());
-        let server = ServerHere::with(&Postgres::shared().database().url, &master, clock.clone(), ACCESS_LIFETIME);
-        let phone = sign_up(server.url(), ANN, "phone").await.body;
+        let (server, clock, phone) = server_with(ANN).await;
         Self { server, clock, phone }
     }
 

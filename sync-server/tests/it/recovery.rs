@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use fitme_testing::{Postgres, ServerHere};
+use fitme_testing::ServerHere;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
-use sync_server::master_key::MasterKey;
 
-use crate::client::{Answer, PASSWORD, credentials, log_in, post, sign_up, until};
+use crate::client::{Answer, PASSWORD, credentials, log_in, post, server_with, sign_up, until};
 
 const ANN: &str = "ann@example.org";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,9 +20,7 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (master, clock) = (MasterKey::random(), Clock::default());
-        let server = ServerHere::with(&Postgres::shared().database().url, &master, clock.clone(), ACCESS_LIFETIME);
-        let phone = sign_up(server.url(), ANN, "phone").await.body;
+        let (server, clock, phone) = server_with(ANN).await;
         Self { server, clock, phone }
     }
 

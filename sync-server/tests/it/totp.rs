@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use fitme_testing::{Postgres, ServerHere};
+use fitme_testing::ServerHere;
 use serde_json::{Value, json};
-use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::db::wall;
-use sync_server::master_key::MasterKey;
 use totp_rs::{Builder, Secret};
 
-use crate::client::{Answer, PASSWORD, post, sign_up};
+use crate::client::{Answer, PASSWORD, post, server_with};
 
 const ANN: &str = "ann@example.org";
 const STEP: Duration = Duration::from_secs(30);
@@ -26,9 +24,7 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (master, clock) = (MasterKey::random(), Clock::default());
-        let server = ServerHere::with(&Postgres::shared().database().url, &master, clock.clone(), ACCESS_LIFETIME);
-        let phone = sign_up(server.url(), ANN, "phone").await.body;
+        let (server, clock, phone) = server_with(ANN).await;
         let mut stage = Self { server, clock, phone, secret: String::new(), recovery_codes: Vec::new() };
         let begun = stage.ask("/v1/totp", Value::Null).await.body;
         stage.secret = begun["secret"].as_str().unwrap().to_owned();

@@ -5,13 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fitme_testing::{Database, Device, Postgres, ServerProcess, run_server, wait_until};
 use sqlx::{Connection, PgConnection};
 
-fn notes(device: &Device) -> Vec<String> {
-    let listed = device.json(&["list", "moods", "--json"]);
-    let records = listed["records"].as_array().unwrap().iter();
-    let mut notes: Vec<_> = records.map(|row| row["record"]["note"].as_str().unwrap().to_owned()).collect();
-    notes.sort();
-    notes
-}
+use crate::stage::notes;
 
 fn log(device: &Device, note: &str) {
     device.done(&["log", "mood", "--valence", "1", "--note", note]);

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use fitme_testing::{Device, Postgres, ServerProcess};
 
+use crate::stage::notes;
+
 fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(to).unwrap().map(Result::unwrap) {
         fs::remove_file(file.path()).unwrap();
@@ -12,14 +14,6 @@ fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
         fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
-}
-
-fn notes(device: &Device) -> Vec<String> {
-    let listed = device.json(&["list", "moods", "--json"]);
-    let records = listed["records"].as_array().unwrap().iter();
-    let mut notes: Vec<_> = records.map(|row| row["record"]["note"].as_str().unwrap().to_owned()).collect();
-    notes.sort();
-    notes
 }
 
 /// The first exchange decides nothing about what the restored phone pushes with its Hello ("retry_after_hello"): the phone

@@ -29,6 +29,15 @@ pub fn log_moods(device: &Device, count: usize, seed: u64) -> Vec<DocId> {
         .collect()
 }
 
+/// The notes of all moods that a device lists, sorted.
+pub fn notes(device: &Device) -> Vec<String> {
+    let listed = device.json(&["list", "moods", "--json"]);
+    let records = listed["records"].as_array().unwrap().iter();
+    let mut notes: Vec<_> = records.map(|row| row["record"]["note"].as_str().unwrap().to_owned()).collect();
+    notes.sort();
+    notes
+}
+
 /// The server's database, looked at from outside.
 pub struct Look {
     runtime: tokio::runtime::Runtime,
