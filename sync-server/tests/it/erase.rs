@@ -305,7 +305,7 @@ async fn an_erased_account_is_in_no_table_but_by_its_ids() {
     let receipt = erased().await.unwrap();
     workers.stop().await;
     let removed: Vec<_> = receipt.removed.iter().map(|part| (part.table.as_str(), part.rows)).collect();
-    for part in [("accounts", 1), ("devices", 1), ("entries", 1), ("feeds", 14), ("snapshots", 1), ("relations", 1)]
+    for part in [("accounts", 1), ("devices", 1), ("entries", 1), ("feeds", 14), ("snapshots", 1), ("audit_records", 1)]
     {
         assert!(removed.contains(&part), "{removed:?}");
     }
