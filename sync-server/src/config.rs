@@ -12,7 +12,7 @@ use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::accounts::oidc::settings::OidcArgs;
-use crate::erase::DEFAULT_BACKUP_DAYS;
+use crate::erase::{Backups, DEFAULT_BACKUP_DAYS};
 
 /// Where `serve` listens when nothing else is said: this computer alone.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -136,9 +136,9 @@ pub enum AdminCommand {
         /// Without it nothing is done.
         #[arg(long)]
         yes: bool,
-        /// For how many days backups are kept, as for `serve`.
-        #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
-        backup_days: u16,
+        /// In which it still is, as for `serve`.
+        #[command(flatten)]
+        backups: BackupArgs,
         /// Where the end of its records of access is signed.
         #[command(flatten)]
         signed: SignedArgs,
@@ -165,19 +165,35 @@ pub struct ServeArgs {
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
-    /// File beside the backups to which the ids of what was erased are added, so that it can be erased again after a restore.
-    /// Without it no list is kept.
-    #[arg(long, env = "FITME_ERASURES", value_name = "FILE")]
-    pub erasures: Option<PathBuf>,
-    /// For how many days backups are kept, as people are told who erase their account.
-    #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
-    pub backup_days: u16,
+    /// What ended, and the backups that still have it.
+    #[command(flatten)]
+    pub backups: BackupArgs,
     /// Who else signs people in.
     #[command(flatten)]
     pub oidc: OidcArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What the operator says of the backups.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// File beside the backups to which the ids are added of what ended (erased records and accounts, revoked grants, refused
+    /// devices), so that it ends again after a restore. Without it no list is kept.
+    #[arg(long, env = "FITME_ERASURES", value_name = "FILE")]
+    pub erasures: Option<PathBuf>,
+    /// For how many days backups are kept, as people are told who erase their account.
+    #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
+    pub backup_days: u16,
+}
+
+impl BackupArgs {
+    /// What follows for who erases an account.
+    #[must_use]
+    pub fn terms(&self) -> Backups {
+        Backups { days: self.backup_days, listed: self.erasures.is_some() }
+    }
 }
 
 /// A backup and its database.

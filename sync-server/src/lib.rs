@@ -19,6 +19,7 @@ pub mod consents;
 pub mod db;
 pub mod devices;
 pub mod edge;
+pub mod endings;
 pub mod engine;
 pub mod erase;
 pub mod error;

@@ -141,7 +141,7 @@ impl Connection {
             engine: state.engine.clone(),
             seat: state.devices.enter(access.device.device, state.limits.device),
             device: access.device,
-            presence: state.engine.live.enter(access.sign_in),
+            presence: state.engine.live.enter(access.device.device, access.sign_in),
             expires: end_of(&access, state),
             sink,
             stream,
@@ -315,7 +315,7 @@ impl Connection {
     async fn renew(&mut self, state: &AppState, token: &str) -> Result<(), End> {
         match access_by(state, token).await {
             Ok(access) if access.device == self.device => {
-                self.presence = self.engine.live.enter(access.sign_in);
+                self.presence = self.engine.live.enter(self.device.device, access.sign_in);
                 self.expires = end_of(&access, state);
                 Ok(())
             }

@@ -98,6 +98,9 @@ impl AccessLog {
 
 fn named<'a>(id: &Value, name: impl Fn(Uuid) -> Option<&'a String>) -> String {
     let Some(id) = id.as_str() else { return "somebody".to_owned() };
+    if id == Uuid::nil().to_string() {
+        return "the server".to_owned();
+    }
     let name = id.parse().ok().and_then(name);
     name.map_or_else(|| id[id.len().saturating_sub(SHOWN)..].to_owned(), ToOwned::to_owned)
 }

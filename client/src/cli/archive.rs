@@ -14,7 +14,7 @@ use super::{Refusal, runtime};
 use crate::archive::{self, Archive, Manifest};
 use crate::clock::now_ms;
 use crate::error::ServerError;
-use crate::{devices, recovery};
+use crate::{access_log, devices, recovery};
 
 /// Exports.
 ///
@@ -39,6 +39,10 @@ pub fn export(file: &Path, store: &mut Store, out: &mut Out) -> Result<(), Refus
     }
     if let Some(reason) = unasked {
         out.say(WAITING, format!("facts of the account are as this device knows them: {reason}"))?;
+    } else if store.identity()?.is_some()
+        && let Err(reason) = runtime()?.block_on(access_log::note_export(store))
+    {
+        out.say(WAITING, format!("that it was exported is not in the access log: {reason}"))?;
     }
     let hint = "it is not encrypted: keep it where only you can read it";
     Ok(writeln!(out, "{}", out.paint(FAINT, hint))?)

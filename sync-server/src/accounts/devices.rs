@@ -13,6 +13,7 @@ use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
 use crate::db::wall;
+use crate::endings::{self, DeviceIs};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
@@ -65,9 +66,54 @@ pub async fn take_back(
         name,
         public_key.map(|key| &key[..])
     )
+    .execute(&mut *db)
+    .await?;
+    endings::note_return(db, account, device).await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Revokes a device of the account in the name of `by`; false if it is no device of the account. From the commit on it opens
+/// nothing, and its live sessions end. Once lost it stays so until somebody logs in on it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn revoke(
+    db: &mut PgConnection,
+    Device { device, account }: Device,
+    lost: bool,
+    by: Uuid,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let is_lost = sqlx::query_scalar!(
+        "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
+         WHERE device = $2 AND account = $1 RETURNING lost",
+        account,
+        device,
+        now_ms,
+        lost
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(is_lost) = is_lost else { return Ok(false) };
+    endings::note_device(db, account, device, if is_lost { DeviceIs::Lost } else { DeviceIs::Revoked }).await?;
+    sign_ins::end_of_device(db, device, Cause::Revoked).await?;
+    audit::record(db, account, now_ms, Event::DeviceRevoked { device, lost, by }).await?;
+    Ok(true)
+}
+
+/// Forgets that a device was ever revoked, or that it is lost; false if it is no device of the account.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn clear(db: &mut PgConnection, Device { device, account }: Device) -> Result<bool, sqlx::Error> {
+    let cleared = sqlx::query!(
+        "UPDATE devices SET revoked_at = NULL, lost = false WHERE device = $2 AND account = $1",
+        account,
+        device
+    )
     .execute(db)
     .await?;
-    Ok(taken.rows_affected() == 1)
+    Ok(cleared.rows_affected() == 1)
 }
 
 /// Notes the key of a device that has none yet: it was registered before devices had keys.
@@ -95,7 +141,7 @@ pub fn routes() -> Routes {
     Routes::new()
         .closed(Method::GET, "/v1/devices", list)
         .closed(Method::PATCH, "/v1/devices/{device}", rename)
-        .closed(Method::POST, "/v1/devices/{device}/revoke", revoke)
+        .closed(Method::POST, "/v1/devices/{device}/revoke", revoke_other)
         .closed(Method::POST, "/v1/logout", log_out)
 }
 
@@ -156,33 +202,18 @@ struct Revoking {
     lost: bool,
 }
 
-/// From the commit on the device opens nothing, and its live sessions end.
-async fn revoke(
+async fn revoke_other(
     State(state): State<AppState>,
     asking: Device,
     Path(device): Path<Uuid>,
     JsonBody(revoking): JsonBody<Revoking>,
 ) -> Result<StatusCode, Refusal> {
-    let now_ms = state.clock.now_ms();
+    let (which, now_ms) = (Device { device, account: asking.account }, state.clock.now_ms());
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
-    let revoked = sqlx::query!(
-        "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
-         WHERE device = $2 AND account = $1",
-        asking.account,
-        device,
-        now_ms,
-        revoking.lost
-    )
-    .execute(&mut *tx)
-    .await?;
-    if revoked.rows_affected() == 1 {
-        sign_ins::end_of_device(&mut tx, device, Cause::Revoked).await?;
-        let event = Event::DeviceRevoked { device, lost: revoking.lost, by: asking.device };
-        audit::record(&mut tx, asking.account, now_ms, event).await?;
-    }
+    let is_here = revoke(&mut tx, which, revoking.lost, asking.device, now_ms).await?;
     tx.commit().await?;
     tracing::info!(account = %asking.account, %device, lost = revoking.lost, "device revoked");
-    found(revoked.rows_affected())
+    found(u64::from(is_here))
 }
 
 async fn log_out(State(state): State<AppState>, asking: Device) -> Result<StatusCode, Refusal> {

@@ -11,6 +11,7 @@ mod client;
 mod consents;
 mod devices;
 mod edges;
+mod endings;
 mod erase;
 mod erase_by_web;
 mod feeds;

@@ -136,6 +136,8 @@ fn an_exported_account_becomes_an_equal_one_on_the_same_server() {
     let file = beside(&phone, "ann.zip");
     let said = phone.done(&["export", file.to_str().unwrap()]);
     assert!(said.contains("1 change is not on the server yet: the file has them"), "{said}");
+    let log = phone.done(&["access-log"]);
+    assert!(log.contains("Ann's phone") && log.contains("exported everything as zip"), "{log}");
 
     // Signed up after the import: what is in the home becomes the account's first data.
     let laptop = Device::new("laptop");
