@@ -10,6 +10,7 @@
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
+//! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,7 @@ mod others;
 mod outbox;
 mod pull;
 mod query;
+mod rejected_for;
 mod tokens;
 mod write;
 
@@ -51,13 +53,14 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
     include_str!("../../migrations/sqlite/0006_erase.sql"),
+    include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
 ];
 
 /// Why the store cannot do what it was asked.

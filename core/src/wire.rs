@@ -218,6 +218,9 @@ pub const ERASED: &str = "erased";
 /// The same as a sentence.
 pub const ERASED_SENTENCE: &str = "the record was erased, and its id is never used again; log it anew if it is needed";
 
+/// The code of an entry that its author may not write where it belongs, or not any more.
+pub const NOT_YOUR_FEED: &str = "not_your_feed";
+
 /// Why an entry was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

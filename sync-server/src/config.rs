@@ -56,6 +56,18 @@ pub enum Command {
     Admin(AdminArgs),
 }
 
+impl Command {
+    /// What is logged where nothing else is said: what runs on tells of itself by its log alone.
+    #[must_use]
+    pub fn log(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            Self::Admin(_) => "error",
+            _ => "warn",
+        }
+    }
+}
+
 /// What can be done with the records of access.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -298,9 +310,9 @@ pub struct DatabaseArgs {
 #[derive(Debug, Args)]
 pub struct TelemetryArgs {
     /// What to log, for example `info` or `warn,sync_server=debug`. automerge is silent unless named, as in
-    /// `info,automerge=debug`.
-    #[arg(long, env = "FITME_LOG", value_name = "FILTER", default_value = "info", global = true)]
-    pub log: String,
+    /// `info,automerge=debug`. Without it `serve` logs `info`; the others print what they do, and log `warn` (`admin` `error`).
+    #[arg(long, env = "FITME_LOG", value_name = "FILTER", global = true)]
+    pub log: Option<String>,
     /// How log lines look on standard error: `auto` is for people on a terminal and JSON elsewhere.
     #[arg(long, env = "FITME_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", global = true)]
     pub log_format: LogFormat,

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::describe::{count, number};
-use super::out::{FAINT, GOOD, Out, WAITING};
+use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, WRITER, describe, pick, runtime};
 use crate::error::ServerError;
 use crate::home::Home;
@@ -75,16 +75,16 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     let moved = format!("{} sent, {changed} changed here", number(sent as f64, 0));
     let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
     let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
-    writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
+    out.say(PLAIN, format!("{}: {moved} {cost}", out.paint(GOOD, "synced")))?;
     if report.erased > 0 {
-        writeln!(out, "{}", out.paint(WAITING, erased(report.erased)))?;
+        out.say(WAITING, erased(report.erased))?;
     }
     for gone in &report.ended {
         out.say(WAITING, ended(gone))?;
     }
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
-        writeln!(out, "{}", out.paint(WAITING, refused))?;
+        out.say(WAITING, refused)?;
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
 fn ended(Ended { name, collection, unsent }: &Ended) -> String {
     let lost = match unsent {
         0 => String::new(),
-        unsent => format!(", and {} of yours with it", changes(*unsent)),
+        unsent => format!("; the server had not taken {} of yours: see `fitme rejected`", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: removed here{lost}")
 }
@@ -123,7 +123,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut seen = reader.others_version()?;
     let mut told = None;
-    writeln!(out, "{}", out.paint(FAINT, "watching; Ctrl-C ends it"))?;
+    out.say(FAINT, "watching; Ctrl-C ends it")?;
     out.flush()?;
     let session = sync::watch(store, &mut written, &news);
     tokio::pin!(session);
@@ -163,7 +163,7 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Synced => writeln!(out, "{now}  {}", out.paint(GOOD, "everything is on both sides"))?,
         News::Refused(count) => {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
-            writeln!(out, "{now}  {}", out.paint(WAITING, refused))?;
+            out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, refused)))?;
         }
         News::Offline { reason, .. } => {
             out.say(WAITING, format!("{plain}  offline: {reason}; trying again until it works"))?;
@@ -175,16 +175,17 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
             for (owner, documents) in &applied.of_others {
                 let name = reader.others()?.into_iter().find(|other| other.account == *owner);
                 let name = name.map_or_else(|| "somebody".to_owned(), |other| other.name);
-                writeln!(out, "{now}  {name}: {} changed", count(documents.len() as u64, "record"))?;
+                out.say(PLAIN, format!("{now}  {name}: {} changed", count(documents.len() as u64, "record")))?;
             }
             for doc_id in applied.documents.iter().take(NAMED) {
                 if let Some(shown) = reader.show(*doc_id)? {
                     let title = describe::title(shown.collection, &shown.record).unwrap_or_default();
-                    writeln!(out, "{now}  {} {}  {title}", describe::noun(shown.collection), pick::short(*doc_id))?;
+                    let (noun, id) = (describe::noun(shown.collection), pick::short(*doc_id));
+                    out.say(PLAIN, format!("{now}  {noun} {id}  {title}"))?;
                 }
             }
             if !applied.erased.is_empty() {
-                writeln!(out, "{now}  {}", out.paint(WAITING, erased(applied.erased.len())))?;
+                out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, erased(applied.erased.len()))))?;
             }
             if let Some(more @ 1..) = applied.documents.len().checked_sub(NAMED) {
                 writeln!(out, "{now}  and {more} more")?;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::RngCore;
 
 use super::{RETRY_AFTER_HELLO, summary};
-use crate::id::FeedId;
+use crate::entry::Entry;
+use crate::id::{EntryId, FeedId};
 use crate::limits;
 use crate::policy::AccountId;
 use crate::store::{Applied, Batch, Ended, FeedRow, PullError, Store, StoreError};
@@ -78,6 +79,8 @@ struct InFlight {
     owner: Option<AccountId>,
     /// Numbers in the store.
     entries: Vec<i64>,
+    /// Of entries for somebody else: their store may be gone when the receipts come.
+    ids: Vec<EntryId>,
     /// Their feeds.
     feeds: Vec<FeedId>,
 }
@@ -190,7 +193,7 @@ impl DeviceSession {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
             Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
             Frame::FeedRevoked(feed) => {
-                if let Some(ended) = store.revoke(feed)? {
+                if let Some(ended) = store.revoke(feed, now_ms)? {
                     effects.push(DeviceEffect::Revoked(ended));
                 }
                 Ok(())
@@ -255,7 +258,10 @@ impl DeviceSession {
         }
         let refused = match pushed.owner {
             None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
-            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms)?,
+            Some(owner) => {
+                let entries: Vec<_> = pushed.entries.iter().copied().zip(pushed.ids).collect();
+                store.take_receipts_for(owner, &entries, receipts, now_ms)?
+            }
         };
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));
@@ -323,7 +329,11 @@ impl DeviceSession {
     ) -> Result<bool, SessionError> {
         let Some((owner, batch)) = self.next_batch_of(store, max_bytes)? else { return Ok(false) };
         let feeds = batch.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len())).collect();
-        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, feeds };
+        let ids = match owner {
+            None => Vec::new(),
+            Some(_) => batch.feeds.iter().flat_map(|push| &push.entries).map(Entry::id).collect(),
+        };
+        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, ids, feeds };
         send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
         match owner {
             None => self.pushed = batch.last,

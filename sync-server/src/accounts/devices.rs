@@ -1,13 +1,15 @@
 //! The devices of an account: one row of `devices` an installation. Any of them may list, rename and revoke them all.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::credentials::checked_device_name;
+use super::credentials::{DEVICE_NAME_MAX_BYTES, checked_device_name};
 use super::sign_ins::{self, Cause};
 use crate::audit::{self, Event};
 use crate::auth::Device;
@@ -18,6 +20,9 @@ use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
 use crate::state::AppState;
+
+/// A space and the number of a device among those of one name: an account has fewer than a million.
+const NUMBER_BYTES: usize = 7;
 
 /// The public half of a device's key pair.
 pub type PublicKey = [u8; PUBLIC_BYTES];
@@ -127,13 +132,50 @@ pub async fn note_first_key(db: &mut PgConnection, device: Uuid, key: &PublicKey
     Ok(())
 }
 
-/// What a device is called.
+/// What a device is called, if it is one of the accounts that the transaction names.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn name_of(pool: &PgPool, Device { device, account }: Device) -> Result<String, sqlx::Error> {
-    let mut tx = wall::of(pool, &[account]).await?;
-    sqlx::query_scalar!("SELECT name FROM devices WHERE device = $1", device).fetch_one(&mut *tx).await
+pub async fn name_of(db: &mut PgConnection, device: Uuid) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT name FROM devices WHERE device = $1", device).fetch_optional(db).await
+}
+
+/// The name that a device gets which wants `wanted`: another signed-in one may have that already, and two of one name cannot be
+/// told apart when one of them is lost.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn free_name(
+    db: &mut PgConnection,
+    account: Uuid,
+    wanted: &str,
+    device: Option<Uuid>,
+) -> Result<String, sqlx::Error> {
+    let taken = names_of_others(db, account, device).await?;
+    // One more number than there are names: one of them is free.
+    let numbered = (2..=taken.len() + 2).map(|n| format!("{} {n}", shortened(wanted)));
+    let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+    Ok(names.find(|name| !taken.contains(name)).unwrap_or_else(|| wanted.to_owned()))
+}
+
+/// With room for a number behind it.
+fn shortened(name: &str) -> &str {
+    let room = DEVICE_NAME_MAX_BYTES - NUMBER_BYTES;
+    &name[..name.floor_char_boundary(room)]
+}
+
+async fn names_of_others(
+    db: &mut PgConnection,
+    account: Uuid,
+    device: Option<Uuid>,
+) -> Result<HashSet<String>, sqlx::Error> {
+    let names = sqlx::query_scalar!(
+        "SELECT d.name FROM devices d JOIN sign_ins s ON s.device = d.device AND s.ended_at IS NULL
+         WHERE d.account = $1 AND d.revoked_at IS NULL AND d.device IS DISTINCT FROM $2",
+        account,
+        device
+    );
+    Ok(names.fetch_all(db).await?.into_iter().collect())
 }
 
 /// The routes of this file.
@@ -187,6 +229,9 @@ async fn rename(
 ) -> Result<StatusCode, Refusal> {
     let name = checked_device_name(&renaming.name)?;
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
+    if names_of_others(&mut tx, asking.account, Some(device)).await?.contains(&name) {
+        return Err(ApiError::BadRequest.because("Another device of the account is called that; choose another name."));
+    }
     let renamed =
         sqlx::query!("UPDATE devices SET name = $3 WHERE device = $2 AND account = $1", asking.account, device, name)
             .execute(&mut *tx)
