@@ -142,15 +142,25 @@ async fn read_feeds(
 
 /// How far those of `feeds` are merged whose merge is behind, or that have documents in quarantine; of all the others every
 /// entry is. Few are, and the index that is asked has no others.
-async fn read_behind(db: &mut PgConnection, feeds: &[i64]) -> Result<HashMap<FeedId, u64>, sqlx::Error> {
+async fn read_behind(db: &mut PgConnection, feeds: &[i64]) -> Result<HashMap<FeedId, Merged>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT feed, COALESCE(clean_seq, merged_seq) AS "merged!" FROM merge_queue
+        r#"SELECT feed, COALESCE(clean_seq, merged_seq) AS "clean!", merged_seq FROM merge_queue
            WHERE feed = ANY ($1) AND (merged_seq < head_seq OR clean_seq IS NOT NULL)"#,
         feeds
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), row.merged.cast_unsigned())).collect())
+    let merged = |clean: i64, folded: i64| Merged { clean: clean.cast_unsigned(), folded: folded.cast_unsigned() };
+    Ok(rows.into_iter().map(|row| (FeedId(row.feed.cast_unsigned()), merged(row.clean, row.merged_seq))).collect())
+}
+
+/// How far a feed is merged.
+#[derive(Debug, Clone, Copy)]
+struct Merged {
+    /// Without a document in quarantine.
+    clean: u64,
+    /// Those in quarantine passed over.
+    folded: u64,
 }
 
 /// The digests at the device's cursors. Most are at the head, whose digest is known, or before the first entry.
@@ -260,8 +270,9 @@ impl FeedRow {
     }
 
     /// `granted` if it is somebody else's, `merged` if that is not all.
-    fn into_feed(self, granted: Option<&Granted>, merged: Option<u64>) -> AccountFeed {
+    fn into_feed(self, granted: Option<&Granted>, merged: Option<Merged>) -> AccountFeed {
         let head = self.head_seq.cast_unsigned();
+        let merged = merged.unwrap_or(Merged { clean: head, folded: head });
         AccountFeed {
             feed: self.id(),
             owner: self.account.into_bytes(),
@@ -272,7 +283,8 @@ impl FeedRow {
             epoch: self.epoch,
             head,
             head_digest: self.digest,
-            merged: merged.unwrap_or(head),
+            merged: merged.clean,
+            folded: merged.folded,
             digest_at_cursor: None,
         }
     }

@@ -11,6 +11,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod backup;
+pub mod bootstrap;
 pub mod bytes;
 pub mod check;
 pub mod clock;

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use fitme_core::limits;
+use fitme_core::session::Progress;
 use fitme_core::store::{Ended, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
@@ -44,8 +46,7 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     }
     let before = pending(store)?;
     let progress = spinner(before);
-    let report = runtime()?
-        .block_on(async { if how.once { once::until_synced(store).await } else { sync::until_synced(store).await } });
+    let report = runtime()?.block_on(until_synced(how, store, &progress));
     progress.finish_and_clear();
     let report = report?;
     let settled = before.saturating_sub(pending(store)?);
@@ -53,6 +54,40 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     let gone: u64 = report.ended.iter().map(|ended| ended.unsent).sum();
     let sent = settled.saturating_sub(report.refused as u64 + gone);
     Ok(print(&report, sent, out)?)
+}
+
+/// Syncs, and shows how many records have come where this device is far behind.
+async fn until_synced(how: &How, store: &mut Store, bar: &ProgressBar) -> Result<Report, ServerError> {
+    let (news, mut heard) = mpsc::channel(NEWS_WAITING);
+    let syncing = async {
+        match how.once {
+            true => once::until_synced_telling(store, Some(news)).await,
+            false => sync::until_synced_telling(store, Some(news)).await,
+        }
+    };
+    let showing = async {
+        while let Some(news) = heard.recv().await {
+            if let News::Received(_, progress) = news {
+                bar.set_message(received(&progress));
+            }
+        }
+    };
+    let (report, ()) = tokio::join!(syncing, showing);
+    report
+}
+
+/// `receiving: 1,200 of 10,000 records; those of the last 90 days are here`
+fn received(progress: &Progress) -> String {
+    // How many there are is said after the recent ones.
+    let of = match progress.total {
+        0 => String::new(),
+        total => format!(" of {}", number(total.max(progress.stored) as f64, 0)),
+    };
+    let recent = match progress.has_recent {
+        true => format!("; those of the last {} days are here", limits::BOOTSTRAP_RECENT_DAYS),
+        false => String::new(),
+    };
+    format!("receiving: {}{of} records{recent}", number(progress.stored as f64, 0))
 }
 
 /// Changes to be sent, those for others included.
@@ -171,6 +206,7 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Revoked(gone) => {
             out.say(WAITING, format!("{plain}  {}", ended(gone)))?;
         }
+        News::Received(_, progress) => writeln!(out, "{now}  {}", out.paint(FAINT, received(progress)))?,
         News::Applied(applied) => {
             for (owner, documents) in &applied.of_others {
                 let name = reader.others()?.into_iter().find(|other| other.account == *owner);

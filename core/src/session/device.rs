@@ -14,6 +14,12 @@ use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
 
+mod bootstrap;
+
+pub use bootstrap::Progress;
+
+use bootstrap::Snapshots;
+
 /// How long to wait, in milliseconds, before entries that were not decided are pushed again.
 const RETRY_AFTER_MS: u32 = 1_000;
 
@@ -52,6 +58,8 @@ pub enum DeviceEffect {
     Send(Vec<u8>),
     /// Tell observers: records changed.
     Applied(Applied),
+    /// Tell observers: records came whole, because this device was far behind.
+    Received(Applied, Progress),
     /// Tell the person: somebody no longer shares something; it was removed from this device.
     Revoked(Ended),
     /// Tell the person: so many writes were refused.
@@ -105,6 +113,7 @@ pub struct DeviceSession {
     owed: BTreeMap<FeedId, u64>,
     unconfirmed: u64,
     reported_synced: bool,
+    snapshots: Snapshots,
 }
 
 impl DeviceSession {
@@ -122,6 +131,7 @@ impl DeviceSession {
             owed: BTreeMap::new(),
             unconfirmed: 0,
             reported_synced: false,
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -170,6 +180,7 @@ impl DeviceSession {
             summary: summary(feeds.iter().map(|row| (row.feed, row.epoch, row.cursor, row.digest))),
             cursors: fits.then_some(cursors),
             max_bytes: self.max_bytes,
+            bootstrap: store.bootstrap_tokens()?,
         };
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {
@@ -199,7 +210,8 @@ impl DeviceSession {
                 Ok(())
             }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
-            Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
+            Frame::Entries(pages) => self.entries(store, pages, rng, effects),
+            Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, rng, effects),
             Frame::More(more) => {
                 self.caught_up = !more;
                 Ok(())
@@ -292,20 +304,33 @@ impl DeviceSession {
     fn entries(
         &mut self,
         store: &mut Store,
-        pages: &[FeedPage],
+        pages: Vec<FeedPage>,
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
-        let applied = store.apply(pages)?;
+        let (pages, dropped) = self.in_order(store, pages)?;
+        let applied = store.apply(&pages)?;
         for actor in &applied.shared_actors {
             store.renew_actor(*actor, rng)?;
         }
-        self.unconfirmed += applied.bytes;
+        self.confirm(applied.bytes + dropped, effects)?;
+        self.settle_owed(store)?;
+        if applied.comes_again {
+            let message =
+                "a damaged record comes again from the server, whose other records are received again as well";
+            let (reason, message) = (Reason::Unavailable, message.to_owned());
+            effects.push(DeviceEffect::Closed(Goodbye { reason, message, retry_after_ms: RETRY_AFTER_MS }));
+        }
+        effects.push(DeviceEffect::Applied(applied));
+        Ok(())
+    }
+
+    /// Lets the server send so many bytes more.
+    fn confirm(&mut self, bytes: u64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        self.unconfirmed += bytes;
         if self.max_bytes == 0 && self.unconfirmed >= limits::UNCONFIRMED_BYTES / 4 {
             send(&Frame::Credit { bytes: std::mem::take(&mut self.unconfirmed) }, effects)?;
         }
-        self.settle_owed(store)?;
-        effects.push(DeviceEffect::Applied(applied));
         Ok(())
     }
 

@@ -140,7 +140,7 @@ impl Store {
         Ok(feeds)
     }
 
-    fn shared(&self) -> Result<BTreeMap<AccountId, Vec<FeedId>>, StoreError> {
+    pub(super) fn shared(&self) -> Result<BTreeMap<AccountId, Vec<FeedId>>, StoreError> {
         let mut query = self.conn.prepare_cached("SELECT owner, wire FROM shared")?;
         let mut shared: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut rows = query.query([])?;
@@ -227,12 +227,7 @@ impl Store {
             by_owner.entry(owner).or_default().push(page.clone());
         }
         for (owner, pages) in by_owner {
-            let received = self.opened(owner)?.apply_own(&pages)?;
-            applied.entries += received.entries;
-            applied.bytes += received.bytes;
-            applied.unapplied += received.unapplied;
-            applied.shared_actors.extend(received.shared_actors);
-            applied.of_others.entry(owner).or_default().extend(received.documents.into_iter().chain(received.erased));
+            applied.add_of_other(owner, self.opened(owner)?.apply_own(&pages)?);
         }
         Ok(())
     }
@@ -247,6 +242,7 @@ impl Store {
             "DELETE FROM outbox WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM entries WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM documents WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
+            "DELETE FROM bootstraps WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "UPDATE feeds SET wire = NULL, epoch = NULL, cursor = 0, merged_seq = 0,
                digest = x'00000000000000000000000000000000' WHERE wire = ?",
         ] {

@@ -6,6 +6,7 @@ mod access_log;
 mod access_tokens;
 mod accounts;
 mod audit;
+mod bootstrap;
 mod check;
 mod client;
 mod consents;
