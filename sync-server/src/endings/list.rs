@@ -235,6 +235,21 @@ mod tests {
         assert_eq!(Reader::open(file.path()).unwrap().read().unwrap().len(), AT_ONCE);
     }
 
+    /// As they were written when erasures were all that was listed.
+    #[test]
+    fn a_list_of_an_earlier_version_is_read() {
+        let file = NamedTempFile::new().unwrap();
+        let (account, record) = ("01936d3e-9a51-7c3f-8a4e-0d6c1f2b3a49", "01936d3f-0b1c-7d2e-9f00-112233445566");
+        fs::write(
+            file.path(),
+            format!("\naccount {account}\nrecord {account} {record}\n\nrecord {account} {record}\n"),
+        )
+        .unwrap();
+        let (account, record) =
+            (account.parse().unwrap(), Line::Record(account.parse().unwrap(), record.parse().unwrap()));
+        assert_eq!(all(file.path()).unwrap(), [Line::Account(account), record, record]);
+    }
+
     /// A server that was cut off by a full disk did not start again.
     #[test]
     fn a_line_that_a_crash_cut_off_is_passed_over_wherever_it_stands() {
