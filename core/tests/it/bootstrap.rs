@@ -1,12 +1,14 @@
 //! A device that is far behind gets documents as they are, and ends like one that received every entry.
 
 use fitme_core::collection::Collection;
-use fitme_core::id::DocId;
+use fitme_core::entry::{Digest, Entry};
+use fitme_core::id::{ChangeHash, DocId};
+use fitme_core::limits;
 use fitme_core::record::Scalar;
 use fitme_core::session::{Mode, ServerEffect, ServerEvent, ServerSession};
 use fitme_core::store::{Command, Imported};
-use fitme_core::wire::bootstrap::{Pass, Snapshot, Token};
-use fitme_core::wire::{self, Frame, Hello};
+use fitme_core::wire::bootstrap::{FeedBootstrap, Listed, Pass, Snapshot, Token};
+use fitme_core::wire::{self, Frame, Hello, WireError};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -441,6 +443,87 @@ fn a_page_has_bounds_on_the_way_in() {
     assert!(read(&hello(vec![Token { upto: u64::MAX, ..token(Pass::Rest) }])).is_err());
     assert!(read(&hello(vec![token(Pass::Rest); 10_000])).is_ok());
     assert!(read(&hello(vec![token(Pass::Rest); 10_001])).is_err());
+}
+
+fn page(document: Snapshot) -> Frame {
+    let next = Token {
+        feed: fitme_core::id::FeedId(1),
+        epoch: fitme_core::id::Epoch([1; 8]),
+        upto: 1,
+        pass: Pass::Rest,
+        last: None,
+    };
+    let feed = FeedBootstrap {
+        next,
+        from: 0,
+        digest: Digest::default(),
+        merged_seq: 1,
+        total: 0,
+        projection_version: 1,
+        documents: vec![document],
+        erasures: Vec::new(),
+    };
+    Frame::Bootstrap { feeds: vec![feed], tokens: Vec::new() }
+}
+
+fn document(bytes: usize) -> Snapshot {
+    let listed = Some(Listed { at: None, trashed: false, columns: String::new() });
+    let snapshot = (0..bytes).map(|at| (at % 251) as u8).collect();
+    let (heads, entries) = (Vec::new(), Vec::new());
+    Snapshot { doc_id: DocId([7; 16]), seq: 1, payload_bytes: 1, heads, listed, snapshot, entries, more: false }
+}
+
+#[test]
+fn a_document_has_bounds_on_the_way_in() {
+    let read = |document: Snapshot| wire::decode(&wire::encode(&page(document)).unwrap());
+    assert!(read(document(limits::SNAPSHOT_PART_BYTES)).is_ok());
+    assert!(matches!(read(document(limits::SNAPSHOT_PART_BYTES + 1)), Err(WireError::TooLarge { .. })));
+    let listed = |bytes| Some(Listed { at: Some(-1), trashed: true, columns: "x".repeat(bytes) });
+    assert!(read(Snapshot { listed: listed(limits::COLUMNS_BYTES), ..document(1) }).is_ok());
+    assert!(read(Snapshot { listed: listed(limits::COLUMNS_BYTES + 1), ..document(1) }).is_err());
+    let heads = |count: u64| (0..count).map(|n| ChangeHash([n as u8; 32])).collect();
+    assert!(read(Snapshot { heads: heads(limits::CHANGE_DEPENDENCIES), ..document(1) }).is_ok());
+    assert!(read(Snapshot { heads: heads(limits::CHANGE_DEPENDENCIES + 1), ..document(1) }).is_err());
+}
+
+#[test]
+fn parts_are_put_together_as_the_document_that_they_were_cut_from() {
+    let entry = Entry { kind: 0, doc_id: DocId([7; 16]), device_time: 3, salt: [1; 8], payload: vec![9; 200 << 10] };
+    let entries: Vec<_> = (1..5).map(|seq| (seq, entry.clone())).collect();
+    for bytes in [0, 1, limits::SNAPSHOT_PART_BYTES, 3 * limits::SNAPSHOT_PART_BYTES + 5] {
+        let whole = Snapshot { entries: entries.clone(), ..document(bytes) };
+        let mut parts = whole.clone().into_parts().into_iter();
+        let mut together = parts.next().unwrap();
+        for part in parts {
+            assert!(together.more && part.bytes() <= limits::SNAPSHOT_PART_BYTES);
+            assert!(wire::decode(&wire::encode(&page(part.clone())).unwrap()).is_ok());
+            assert!(together.append(part));
+        }
+        assert_eq!(together, whole);
+        let other = Snapshot { doc_id: DocId([8; 16]), ..document(1) };
+        assert!(!together.append(other), "a part of another document");
+        let too_much = document(limits::SNAPSHOT_BYTES + limits::COLUMNS_BYTES + limits::DOCUMENT_BYTES as usize);
+        assert!(!Snapshot { entries: entries[..1].to_vec(), ..document(0) }.append(too_much));
+    }
+}
+
+/// At the bound a feed comes as entries, one entry further behind as snapshots.
+#[test]
+fn a_feed_comes_as_snapshots_when_it_is_further_behind_than_200_entries() {
+    for (behind, expected) in [(limits::BOOTSTRAP_FROM_ENTRIES, 0), (limits::BOOTSTRAP_FROM_ENTRIES + 1, 1)] {
+        let mut hub = Hub::new();
+        hub.page_documents = 100;
+        let mut phone = Device::new("phone", 18);
+        phone.sign_in(&hub);
+        for n in 0..behind as i64 {
+            phone.log(Collection::Moods, mood(n));
+        }
+        phone.sync(&mut hub);
+        let mut tablet = new_tablet(&hub, 18);
+        tablet.sync(&mut hub);
+        let unproved = count(&tablet, "SELECT count(*) FROM documents WHERE unproved");
+        assert_eq!(unproved, expected * behind as i64);
+    }
 }
 
 proptest! {

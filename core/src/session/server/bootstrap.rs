@@ -124,7 +124,8 @@ impl ServerSession {
         let own: Vec<_> = due().filter(|(others, _)| !others).map(|(_, asked)| asked).collect();
         let others = own.is_empty();
         let asked = if others { due().map(|(_, asked)| asked).take(1).collect() } else { own };
-        Some(ServerEffect::ReadSnapshots { others, asked, max_bytes: limits::BOOTSTRAP_PAGE_BYTES })
+        let room = usize::try_from(self.window.saturating_sub(self.unconfirmed)).unwrap_or(usize::MAX);
+        Some(ServerEffect::ReadSnapshots { others, asked, max_bytes: limits::BOOTSTRAP_PAGE_BYTES.min(room) })
     }
 
     /// Sends what was read, and moves on.
