@@ -66,11 +66,13 @@ pub fn at_sign_up(said: &AtSignUp, store: &mut Store, out: &mut Out) -> Result<(
             allowed.push(service.name);
         }
     }
-    match allowed[..] {
-        [one, ..] => out.say(FAINT, format!("`fitme revoke {one}` ends that at any time"))?,
+    match allowed.first() {
+        Some(one) => {
+            out.say(FAINT, format!("it takes effect with the next `fitme sync`; `fitme revoke {one}` ends it"))?
+        }
         // Who has said no need not be asked again.
-        [] if is_said => {}
-        [] => out.say(FAINT, "no service sees anything of yours; `fitme allow insights` would let one")?,
+        None if is_said => {}
+        None => out.say(FAINT, "no service sees anything of yours; `fitme allow insights` would let one")?,
     }
     Ok(())
 }
