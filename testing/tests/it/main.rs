@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod archive;
 mod backup;
+mod conformance;
 mod consent;
 mod devices;
 mod erase;
