@@ -6,6 +6,7 @@ mod admin;
 mod archive;
 mod backup;
 mod bootstrap;
+mod conformance;
 mod consent;
 mod devices;
 mod erase;
