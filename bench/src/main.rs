@@ -20,6 +20,7 @@ mod people;
 mod phone;
 mod raw_device;
 mod reconnect;
+mod repair;
 mod report;
 mod samod;
 mod sharing;
@@ -38,7 +39,7 @@ struct Row {
     run: fn(&World) -> Result<Report>,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row { name: "local-write", run: local_write::run },
     Row { name: "backlog", run: backlog::run },
     Row { name: "ingest", run: ingest::run },
@@ -47,6 +48,7 @@ const ROWS: [Row; 11] = [
     Row { name: "merge", run: merge::run },
     Row { name: "idle", run: idle::run },
     Row { name: "reconnect", run: reconnect::run },
+    Row { name: "repair", run: repair::run },
     Row { name: "sharing", run: sharing::run },
     Row { name: "guesses", run: guesses::run },
     Row { name: "samod", run: samod::run },

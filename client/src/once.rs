@@ -11,7 +11,7 @@ use reqwest::Response;
 
 use crate::clock::now_ms;
 use crate::error::ServerError;
-use crate::sync::{Report, ended};
+use crate::sync::{self, Report, ended};
 use crate::tokens;
 use crate::transport::{self, Server, root_cause};
 
@@ -25,6 +25,11 @@ pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
     for _ in 0..EXCHANGES {
         if exchange(store, &mut report).await? {
             break;
+        }
+        // Two histories are brought together in questions and answers, for which an exchange has no room.
+        if store.owes_repair()? {
+            let rest = sync::until_synced(store).await?;
+            return Ok(report.and(rest, started.elapsed()));
         }
     }
     report.took = started.elapsed();
@@ -97,6 +102,7 @@ impl Exchange {
                     report.erased += applied.erased.len();
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
+                DeviceEffect::SentAgain(entries) => report.sent_again += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.

@@ -6,6 +6,7 @@
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `repair`: what a server that was restored from a backup lacks.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
@@ -32,6 +33,7 @@ mod others;
 mod outbox;
 mod pull;
 mod query;
+mod repair;
 mod tokens;
 mod write;
 
@@ -41,6 +43,7 @@ pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
+pub use repair::{Documents, SentAgain};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -51,13 +54,14 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
     include_str!("../../migrations/sqlite/0006_erase.sql"),
+    include_str!("../../migrations/sqlite/0007_repair.sql"),
 ];
 
 /// Why the store cannot do what it was asked.

@@ -215,7 +215,7 @@ fn project(conn: &Connection, doc_id: DocId, row: &DocumentRow, doc: &Automerge)
     Ok(())
 }
 
-fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
+pub(super) fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
     bytes.chunks_exact(32).filter_map(ChangeHash::from_slice).collect()
 }
 

@@ -230,6 +230,7 @@ impl Store {
             applied.bytes += received.bytes;
             applied.unapplied += received.unapplied;
             applied.shared_actors.extend(received.shared_actors);
+            applied.lost.extend(received.lost);
             applied.of_others.entry(owner).or_default().extend(received.documents.into_iter().chain(received.erased));
         }
         Ok(())

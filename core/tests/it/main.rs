@@ -8,5 +8,6 @@ mod hub;
 mod others;
 mod reconcile;
 mod records;
+mod repair;
 mod session;
 mod store;

@@ -18,6 +18,7 @@ mod planted;
 mod quarantine;
 mod recovery;
 mod restored;
+mod restored_server;
 mod running;
 mod samples;
 mod searched_logs;
