@@ -55,7 +55,7 @@ impl Feed {
     }
 
     /// Heads of each document; none of one that was erased.
-    fn documents(&self) -> BTreeMap<DocId, Vec<ChangeHash>> {
+    fn held(&self) -> BTreeMap<DocId, Vec<ChangeHash>> {
         let mut documents: BTreeMap<DocId, Vec<ChangeHash>> = BTreeMap::new();
         for (received, ..) in &self.entries {
             let heads = documents.entry(received.entry.doc_id).or_default();
@@ -70,7 +70,7 @@ impl Feed {
 
     /// What it holds of its documents, compared with what a device does.
     fn answers(&self, questions: Vec<Question>) -> Vec<Answer> {
-        let documents = self.documents();
+        let documents = self.held();
         let answer = |question: Question| {
             let mut answering = Answering::new(question);
             let Range { from, to } = question.range;
@@ -168,7 +168,7 @@ impl Hub {
 
     /// Heads of every document that was not erased, as a device says them.
     pub fn heads_of_documents(&self) -> Vec<(DocId, Vec<u8>)> {
-        let documents: BTreeMap<_, _> = self.feeds.values().flat_map(Feed::documents).collect();
+        let documents: BTreeMap<_, _> = self.feeds.values().flat_map(Feed::held).collect();
         let held = documents.into_iter().filter(|(_, heads)| !heads.is_empty());
         held.map(|(id, heads)| (id, heads.iter().flat_map(|head| head.0).collect())).collect()
     }
