@@ -21,6 +21,7 @@ mod people;
 mod phone;
 mod raw_device;
 mod reconnect;
+mod repair;
 mod report;
 mod samod;
 mod sharing;
@@ -49,6 +50,7 @@ const ROWS: [Row; 12] = [
     Row { name: "merge", run: merge::run },
     Row { name: "idle", run: idle::run },
     Row { name: "reconnect", run: reconnect::run },
+    Row { name: "repair", run: repair::run },
     Row { name: "sharing", run: sharing::run },
     Row { name: "guesses", run: guesses::run },
     Row { name: "samod", run: samod::run },

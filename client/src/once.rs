@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
 use crate::error::ServerError;
-use crate::sync::{News, Report, ended, tell};
+use crate::sync::{self, News, Report, ended, tell};
 use crate::tokens;
 use crate::transport::{self, Server, root_cause};
 
@@ -31,6 +31,11 @@ pub async fn until_synced_telling(store: &mut Store, news: Option<mpsc::Sender<N
     for _ in 0..EXCHANGES {
         if exchange(store, &news, &mut report).await? {
             break;
+        }
+        // Two histories are brought together in questions and answers, for which an exchange has no room.
+        if store.owes_repair()? {
+            let rest = sync::until_synced(store).await?;
+            return Ok(report.and(rest, started.elapsed()));
         }
     }
     report.took = started.elapsed();
@@ -108,6 +113,7 @@ impl Exchange {
                     self.tell(News::Received(applied, progress));
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
+                DeviceEffect::SentAgain(entries) => report.sent_again += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.

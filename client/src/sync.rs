@@ -48,6 +48,8 @@ pub struct Report {
     pub changed_records: usize,
     /// Writes the server refused.
     pub refused: usize,
+    /// Entries that the server had lost, and that were sent again.
+    pub sent_again: usize,
     /// Records that were erased elsewhere, and so here.
     pub erased: usize,
     /// What others no longer share; it was removed from this device.
@@ -63,6 +65,23 @@ pub struct Report {
 }
 
 impl Report {
+    /// What both moved, in so much time.
+    #[must_use]
+    pub fn and(self, more: Self, took: Duration) -> Self {
+        Self {
+            received: self.received + more.received,
+            changed_records: self.changed_records + more.changed_records,
+            refused: self.refused + more.refused,
+            sent_again: self.sent_again + more.sent_again,
+            erased: self.erased + more.erased,
+            ended: self.ended.into_iter().chain(more.ended).collect(),
+            bytes_out: self.bytes_out + more.bytes_out,
+            bytes_in: self.bytes_in + more.bytes_in,
+            messages: self.messages + more.messages,
+            took,
+        }
+    }
+
     /// Adds what was stored.
     pub(crate) fn count(&mut self, applied: &Applied) {
         self.received += applied.entries;
@@ -86,6 +105,8 @@ pub enum News {
     Revoked(Ended),
     /// The server refused so many writes.
     Refused(usize),
+    /// The server had lost so many entries, which are sent again.
+    SentAgain(usize),
     /// No connection; the next attempt follows after so long.
     Offline {
         /// Why, in a sentence.
@@ -266,6 +287,10 @@ impl Connection {
             DeviceEffect::Refused(entries) => {
                 self.report.refused += entries;
                 self.tell(News::Refused(entries));
+            }
+            DeviceEffect::SentAgain(entries) => {
+                self.report.sent_again += entries;
+                self.tell(News::SentAgain(entries));
             }
             DeviceEffect::Revoked(ended) => {
                 self.report.ended.push(ended.clone());

@@ -37,6 +37,11 @@ pub const UNCONFIRMED_BYTES: u64 = 4 << 20;
 pub const ENTRIES_PAGE_BYTES: usize = 256 << 10;
 /// Entries in one `Entries` frame.
 pub const ENTRIES_PAGE: usize = 2_000;
+/// Points at which a device says what its history of a feed is, when that differs from the server's: each is twice as far
+/// back as the one before, so they reach to the beginning.
+pub const LOCATOR_POINTS: usize = 64;
+/// Feeds of which a device says so in one message.
+pub const LOCATED_FEEDS: usize = 64;
 /// A feed that is further behind than this comes as snapshots. So many entries are a tenth of a second of a phone's work, and
 /// mostly fewer bytes than all the documents that they touch; of a longer way a snapshot is stored without being loaded, for
 /// a tenth of what merging one entry takes.

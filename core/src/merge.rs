@@ -81,6 +81,14 @@ pub fn heads(doc: &Automerge) -> Vec<ChangeHash> {
     heads
 }
 
+/// The changes that a replica with these heads lacks, each after those it builds on; `None` if it holds any that this one
+/// lacks, since then it cannot be told.
+pub fn changes_beyond(doc: &Automerge, heads: &[ChangeHash]) -> Option<Vec<Change>> {
+    let heads: Vec<_> = heads.iter().map(|head| Hash(head.0)).collect();
+    let all_known = heads.iter().all(|head| doc.get_change_meta_by_hash(head).is_some());
+    all_known.then(|| doc.get_changes(&heads))
+}
+
 /// How the heads (sorted) move when a change is appended: what it builds on is no head any more, it is one itself.
 pub fn advance_heads(heads: &mut Vec<ChangeHash>, deps: &[ChangeHash], hash: ChangeHash) {
     heads.retain(|head| !deps.contains(head));

@@ -9,17 +9,17 @@
 use crate::id::{ChangeHash, DocId};
 
 /// Parts into which a range is cut at most.
-const PARTS: usize = 32;
+pub const PARTS: usize = 32;
 /// A range with so many heads or fewer is answered with its documents.
-const LISTED_HEADS: usize = 16;
+pub const LISTED_HEADS: usize = 16;
 /// Ranges in one question. An answer has at most so many times [`PARTS`] sums, or one document with all the heads that a
 /// document may have: in either case it fits a frame.
-pub const RANGES: usize = 64;
+pub const RANGES: usize = 32;
 /// Questions that a comparison may take: that finds [`DIFFERENCES`] that lie far from each other. A server that answers
 /// without getting anywhere is left.
-const QUESTIONS: usize = 20_000;
+const QUESTIONS: usize = 5_000;
 /// Differences found before the comparison is broken off, to go on when these are mended.
-pub const DIFFERENCES: usize = 4_096;
+pub const DIFFERENCES: usize = 1_024;
 
 /// The sum, modulo 2^128, of the fingerprints of documents: equal sums say equal documents with equal heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -233,7 +233,7 @@ impl Comparison {
     /// What to ask next; nothing when the comparison is at its end. What was found last is looked into first, so that little
     /// is left to be asked at any time.
     pub fn ask(&mut self) -> &[Question] {
-        if self.differences.len() >= DIFFERENCES {
+        if self.is_cut_off() {
             self.questions.clear();
         }
         self.asked = self.questions.len().min(RANGES);
@@ -267,6 +267,11 @@ impl Comparison {
             }
         }
         Ok(())
+    }
+
+    /// Whether it was broken off because so much was found.
+    pub fn is_cut_off(&self) -> bool {
+        self.differences.len() >= DIFFERENCES
     }
 
     /// What was found. Broken off at [`DIFFERENCES`], the comparison has to be made again when these are mended.

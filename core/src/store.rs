@@ -6,6 +6,7 @@
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `repair`: what a server that was restored from a backup lacks.
 //! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
@@ -36,6 +37,7 @@ mod outbox;
 mod pull;
 mod query;
 mod rejected_for;
+mod repair;
 mod tokens;
 mod write;
 
@@ -46,6 +48,7 @@ pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
+pub use repair::{Documents, SentAgain};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -56,7 +59,7 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
@@ -65,6 +68,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0006_erase.sql"),
     include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
     include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
+    include_str!("../../migrations/sqlite/0009_repair.sql"),
 ];
 
 /// Why the store cannot do what it was asked.

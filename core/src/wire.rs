@@ -19,10 +19,12 @@ mod census;
 mod cursors;
 mod entries;
 pub mod goodbye;
+mod repair;
 
 pub use cursors::Cursors;
 pub use fitme_proto::v1::goodbye::Reason;
 pub use fitme_proto::v1::{EntryKind, Want};
+pub use repair::Repair;
 
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
@@ -32,6 +34,8 @@ pub const MINOR: u32 = 4;
 pub const SHARED_FEEDS_MINOR: u32 = 1;
 /// From this minor version on a device erases what was erased elsewhere, and counts entries that were emptied.
 pub const ERASURES_MINOR: u32 = 3;
+/// From this minor version on both ends bring two histories of a feed together.
+pub const REPAIR_MINOR: u32 = 4;
 /// From this minor version on a device stores snapshots where it is far behind.
 pub const BOOTSTRAP_MINOR: u32 = 4;
 
@@ -90,6 +94,7 @@ pub enum Frame {
     Bootstrap { feeds: Vec<bootstrap::FeedBootstrap>, tokens: Vec<bootstrap::Token> },
     FeedGranted(FeedGranted),
     FeedRevoked(FeedId),
+    Repair(Repair),
     Credit { bytes: u64 },
     Renew(Token),
     Goodbye(Goodbye),
@@ -142,6 +147,8 @@ pub struct Welcome {
     pub want: Want,
     /// Entries follow.
     pub more: bool,
+    /// The minor version that the server speaks; 0 if it is too old to say.
+    pub minor: u32,
 }
 
 /// What a device holds of a feed.
@@ -343,6 +350,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             merged: welcome.merged.iter().map(|(feed, seq)| proto::Merged { feed: feed.0, seq: *seq }).collect(),
             want: welcome.want.into(),
             more: welcome.more,
+            minor: welcome.minor,
         }),
         Frame::Cursors(cursors) => Body::Cursors(cursors.to_proto()),
         Frame::Digests(feeds) => Body::Digests(proto::Digests { feeds: feeds.iter().map(digest_to_proto).collect() }),
@@ -366,6 +374,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             owner_name: granted.owner_name.clone(),
         }),
         Frame::FeedRevoked(feed) => Body::FeedRevoked(proto::FeedRevoked { feed: feed.0 }),
+        Frame::Repair(step) => Body::Repair(repair::to_proto(step)),
         Frame::Credit { bytes } => Body::Credit(proto::Credit { bytes: *bytes }),
         Frame::Renew(Token(token)) => Body::Renew(proto::Renew { token: token.clone() }),
         Frame::Goodbye(goodbye) => Body::Goodbye(proto::Goodbye {
@@ -406,6 +415,7 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
             owner_name: granted.owner_name,
         }),
         Body::FeedRevoked(revoked) => Frame::FeedRevoked(feed(revoked.feed)?),
+        Body::Repair(repair) => Frame::Repair(repair::from_proto(repair)?),
         Body::Credit(credit) => Frame::Credit { bytes: credit.bytes },
         Body::Renew(renew) => {
             at_most("bytes of a token", renew.token.len(), limits::TOKEN_BYTES)?;
@@ -452,6 +462,7 @@ fn welcome_from_proto(welcome: proto::Welcome) -> Result<Welcome, WireError> {
         clock_ms: welcome.clock,
         want: welcome.want(),
         more: welcome.more,
+        minor: welcome.minor,
         actors: welcome
             .actors
             .iter()

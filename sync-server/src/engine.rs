@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use fitme_core::id::FeedId;
 use fitme_core::limits;
+use fitme_core::reconcile::{Answer, Question};
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
 use fitme_core::wire::{FeedPush, Token};
 use sqlx::PgPool;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
 use crate::metrics::Metrics;
 use crate::regrants::Regrants;
+use crate::repair;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
 const MERGE_WORKERS: usize = 2;
@@ -43,6 +45,8 @@ pub struct Engine {
     /// What this node does, in numbers.
     pub metrics: Metrics,
     hints: Hints,
+    /// Who compares documents.
+    comparing: Arc<Semaphore>,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
 }
@@ -63,6 +67,8 @@ pub enum Performed {
         batch: u64,
         /// The entries.
         feeds: Vec<FeedPush>,
+        /// Whether others may have written them.
+        offered: bool,
     },
 }
 
@@ -89,7 +95,18 @@ impl Engine {
             }
         });
         let metrics = Metrics::default();
-        Self { pool, ingest, fanout, live: live_sign_ins, clock, metrics, hints, _workers: Arc::new(workers) }
+        let comparing = Arc::new(Semaphore::new(repair::AT_ONCE));
+        Self {
+            pool,
+            ingest,
+            fanout,
+            live: live_sign_ins,
+            clock,
+            metrics,
+            hints,
+            comparing,
+            _workers: Arc::new(workers),
+        }
     }
 
     /// Performs one effect of a session of `device`. What waits for the database is boxed: a connection has room for all
@@ -102,7 +119,7 @@ impl Engine {
             ServerEffect::Send(message) | ServerEffect::SendOfOther(_, message) => Performed::Send(message),
             ServerEffect::Close(message) => Performed::Close(message),
             ServerEffect::Renew(token) => Performed::Renew(token),
-            ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
+            ServerEffect::Ingest { batch, feeds, offered } => Performed::Ingest { batch, feeds, offered },
             ServerEffect::LoadAccount { cursors, actors } => {
                 let account = Box::pin(feeds::load_account(&self.pool, device.account, &cursors, &actors)).await?;
                 Performed::Event(ServerEvent::Account(account))
@@ -120,6 +137,20 @@ impl Engine {
                 };
                 match page {
                     Some(page) => Performed::Event(ServerEvent::Page(page)),
+                    None => self.denied(device).await?,
+                }
+            }
+            ServerEffect::Locate { feed, others, points } => {
+                let asked = repair::Asked { feed, others };
+                match Box::pin(repair::locate(&self.pool, device, asked, &points)).await? {
+                    Some(seq) => Performed::Event(ServerEvent::Located { feed, seq }),
+                    None => self.denied(device).await?,
+                }
+            }
+            ServerEffect::Compare { feed, others, questions } => {
+                let asked = repair::Asked { feed, others };
+                match Box::pin(self.compare(device, asked, &questions)).await? {
+                    Some(answers) => Performed::Event(ServerEvent::Compared { feed, answers }),
                     None => self.denied(device).await?,
                 }
             }
@@ -146,6 +177,17 @@ impl Engine {
         Ok(Performed::Event(ServerEvent::Denied(Arc::new(grants))))
     }
 
+    /// When it is its turn.
+    async fn compare(
+        &self,
+        device: Device,
+        asked: repair::Asked,
+        questions: &[Question],
+    ) -> Result<Option<Vec<Answer>>, sqlx::Error> {
+        let _turn = self.comparing.acquire().await;
+        repair::compare(&self.pool, device, asked, questions).await
+    }
+
     /// The feeds that the account may have to be told of.
     ///
     /// # Errors
@@ -156,9 +198,12 @@ impl Engine {
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
     /// pushed again.
-    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>) -> Settled {
+    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>, offered: bool) -> Settled {
         let began = Instant::now();
-        let outcome = self.ingest.submit(device, feeds).await;
+        let outcome = match offered {
+            true => self.ingest.submit_of_others(device, feeds).await,
+            false => self.ingest.submit(device, feeds).await,
+        };
         self.metrics.settled(&outcome.receipts, began.elapsed());
         // A commit that was not heard of, because its node died over it, is announced when the device pushes again.
         for own in outcome.own.iter().filter(|own| own.echo != Echo::Fresh) {

@@ -42,6 +42,7 @@ pub mod once;
 pub mod passwords;
 pub mod private_postgres;
 pub mod regrants;
+pub mod repair;
 pub mod routes;
 pub mod serve;
 pub mod services;

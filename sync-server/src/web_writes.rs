@@ -62,7 +62,7 @@ impl WebWriter {
         let entry = self.entry(device, document, now_ms);
         let entry = entry.map_err(|invalid| ApiError::BadRequest.because(invalid.to_string()))?;
         let push = FeedPush { feed: document.feed, entries: vec![entry] };
-        match engine.settle(device, 0, vec![push]).await.receipts.pop() {
+        match engine.settle(device, 0, vec![push], false).await.receipts.pop() {
             Some(Receipt::Accepted(_) | Receipt::Duplicate { .. }) => Ok(()),
             Some(Receipt::Rejected(why)) => Err(ApiError::BadRequest.because(why.message)),
             Some(Receipt::Retry(why)) => Err(ApiError::Unavailable.caused_by(why.code)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anstyle::Style;
 use comfy_table::Cell;
-use fitme_core::store::{RejectedWrite, Status, Store};
+use fitme_core::store::{RejectedWrite, SentAgain, Status, Store};
 use fitme_core::wire::ERASED;
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,8 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
         let account = identity.map(
             |identity| json!({ "email": identity.email, "server": identity.server, "device": identity.device_name }),
         );
-        return json::document(&as_document(&status, account, home, store.clock_offset_ms()?), out);
+        let others = (store.clock_offset_ms()?, store.sent_again()?);
+        return json::document(&as_document(&status, account, home, others), out);
     }
     let account = match &identity {
         Some(identity) => {
@@ -48,6 +49,9 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
     }
     if status.unapplied > 0 {
         rows.push(("unread", PLAIN, format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
+    }
+    if let Some(sent) = store.sent_again()? {
+        rows.push(("restored", PLAIN, restored(sent)));
     }
     if let Some(offset) = store.clock_offset_ms()?.filter(|offset| offset.unsigned_abs() > CLOCK_SLACK_MS) {
         rows.push(("clock", PLAIN, clock(offset)));
@@ -76,7 +80,12 @@ fn locked(status: &Status, email: &str) -> String {
     format!("{unsent}locked until `fitme login --email {email}`")
 }
 
-fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offset_ms: Option<i64>) -> Value {
+fn as_document(
+    status: &Status,
+    account: Option<Value>,
+    home: &Path,
+    (clock_offset_ms, sent_again): (Option<i64>, Option<SentAgain>),
+) -> Value {
     let records: serde_json::Map<_, _> =
         status.records.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
     json!({ "status": {
@@ -88,6 +97,7 @@ fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offse
         "waiting": status.waiting,
         "unapplied": status.unapplied,
         "clock_offset_ms": clock_offset_ms,
+        "sent_again": sent_again.map(|sent| json!({ "entries": sent.entries, "last_at": sent.at })),
         "records": records,
     }})
 }
@@ -114,6 +124,12 @@ fn records(status: &Status) -> String {
     let counts: Vec<_> =
         status.records.iter().map(|(name, count)| format!("{name} {}", number(*count as f64, 0))).collect();
     if counts.is_empty() { "none yet; `fitme log --help` shows how to start".to_owned() } else { counts.join(" · ") }
+}
+
+fn restored(sent: SentAgain) -> String {
+    let entries = if sent.entries == 1 { "entry" } else { "entries" };
+    let (number, at) = (number(sent.entries as f64, 0), when::show(sent.at, None));
+    format!("the server had lost {number} {entries}, which this device sent again; last {}", at.trim())
 }
 
 fn clock(offset_ms: i64) -> String {

@@ -117,6 +117,9 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     for gone in &report.ended {
         out.say(WAITING, ended(gone))?;
     }
+    if report.sent_again > 0 {
+        out.say(WAITING, sent_again(report.sent_again))?;
+    }
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
         out.say(WAITING, refused)?;
@@ -130,6 +133,11 @@ fn ended(Ended { name, collection, unsent }: &Ended) -> String {
         unsent => format!("; the server had not taken {} of yours: see `fitme rejected`", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: removed here{lost}")
+}
+
+fn sent_again(entries: usize) -> String {
+    let noun = if entries == 1 { "entry" } else { "entries" };
+    format!("the server was restored, {} {noun} sent again", number(entries as f64, 0))
 }
 
 fn erased(records: usize) -> String {
@@ -200,6 +208,7 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
             out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, refused)))?;
         }
+        News::SentAgain(entries) => out.say(WAITING, format!("{plain}  {}", sent_again(*entries)))?,
         News::Offline { reason, .. } => {
             out.say(WAITING, format!("{plain}  offline: {reason}; trying again until it works"))?;
         }

@@ -9,16 +9,19 @@ use crate::entry::Entry;
 use crate::id::{EntryId, FeedId};
 use crate::limits;
 use crate::policy::AccountId;
+use crate::reconcile::BadAnswer;
 use crate::store::{Applied, Batch, Ended, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
-    self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
+    self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Repair, Want, Welcome, WireError,
 };
 
 mod bootstrap;
+mod repair;
 
 pub use bootstrap::Progress;
 
 use bootstrap::Snapshots;
+use repair::Repairing;
 
 /// How long to wait, in milliseconds, before entries that were not decided are pushed again.
 const RETRY_AFTER_MS: u32 = 1_000;
@@ -35,6 +38,9 @@ pub enum SessionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server's answers in a repair do not fit.
+    #[error(transparent)]
+    Answer(#[from] BadAnswer),
     /// A frame that the server must not send now.
     #[error("the server sent {0} out of turn")]
     OutOfTurn(&'static str),
@@ -64,6 +70,8 @@ pub enum DeviceEffect {
     Revoked(Ended),
     /// Tell the person: so many writes were refused.
     Refused(usize),
+    /// Tell the person: the server had lost so many entries, which are sent again.
+    SentAgain(usize),
     /// Everything written here is on the server, and everything the server had is here.
     Synced,
     /// The server ends the session.
@@ -112,6 +120,7 @@ pub struct DeviceSession {
     /// Highest accepted number by feed that the cursor has not passed.
     owed: BTreeMap<FeedId, u64>,
     unconfirmed: u64,
+    repairing: Repairing,
     reported_synced: bool,
     snapshots: Snapshots,
 }
@@ -130,6 +139,7 @@ impl DeviceSession {
             pushed_for: BTreeMap::new(),
             owed: BTreeMap::new(),
             unconfirmed: 0,
+            repairing: Repairing::default(),
             reported_synced: false,
             snapshots: Snapshots::default(),
         }
@@ -160,6 +170,7 @@ impl DeviceSession {
                 None => return Ok(effects),
             },
         }
+        self.go_on_repairing(store, now_ms, rng, &mut effects)?;
         self.report_synced(store, &mut effects)?;
         Ok(effects)
     }
@@ -185,9 +196,12 @@ impl DeviceSession {
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {
             if store.digests_wanted()? {
-                send(&Frame::Digests(digests(&feeds)), effects)?;
+                self.send_digests(&feeds, effects)?;
             }
-            self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
+            // What the server lacks goes first; that takes a socket.
+            if !store.owes_repair()? {
+                self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
+            }
         }
         Ok(())
     }
@@ -202,12 +216,14 @@ impl DeviceSession {
     ) -> Result<(), SessionError> {
         match frame {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
-            Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
+            Frame::FeedGranted(granted) => self.granted(store, granted),
+            Frame::Repair(step) => self.repair_step(store, step, now_ms, rng, effects),
             Frame::FeedRevoked(feed) => {
+                self.repairing.forget(feed);
                 if let Some(ended) = store.revoke(feed, now_ms)? {
                     effects.push(DeviceEffect::Revoked(ended));
                 }
-                Ok(())
+                self.locate(store, effects)
             }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
             Frame::Entries(pages) => self.entries(store, pages, rng, effects),
@@ -240,7 +256,7 @@ impl DeviceSession {
             Want::Cursors => return send(&Frame::Cursors(cursors(store)?), effects),
             // The next exchange brings them, if this one did not.
             Want::Digests if self.max_bytes > 0 => return Ok(store.want_digests(true)?),
-            Want::Digests => return send(&Frame::Digests(digests(&store.feeds()?)), effects),
+            Want::Digests => return self.send_digests(&store.feeds()?, effects),
             Want::Nothing if self.max_bytes > 0 => store.want_digests(false)?,
             Want::Nothing => {}
         }
@@ -251,6 +267,7 @@ impl DeviceSession {
         store.welcomed(welcome.installation, &welcome.merged, welcome.clock_ms - midway)?;
         self.phase = Phase::Live;
         self.caught_up = !welcome.more;
+        self.begin_repairing(store, welcome.minor, effects)?;
         self.push(store, effects)
     }
 
@@ -313,6 +330,7 @@ impl DeviceSession {
         for actor in &applied.shared_actors {
             store.renew_actor(*actor, rng)?;
         }
+        self.lost(store, &applied.lost)?;
         self.confirm(applied.bytes + dropped, effects)?;
         self.settle_owed(store)?;
         if applied.comes_again {
@@ -335,7 +353,7 @@ impl DeviceSession {
     }
 
     fn push(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
-        if self.max_bytes > 0 || self.phase != Phase::Live {
+        if self.max_bytes > 0 || self.phase != Phase::Live || self.repairing.holds_pushes() {
             return Ok(());
         }
         while self.in_flight.len() < limits::PUSHES_IN_FLIGHT {
@@ -359,7 +377,12 @@ impl DeviceSession {
             Some(_) => batch.feeds.iter().flat_map(|push| &push.entries).map(Entry::id).collect(),
         };
         let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, ids, feeds };
-        send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
+        let (number, feeds) = (in_flight.batch, batch.feeds);
+        let push = match batch.offered {
+            true => Frame::Repair(Repair::Offer { batch: number, feeds }),
+            false => Frame::Push { batch: number, feeds },
+        };
+        send(&push, effects)?;
         match owner {
             None => self.pushed = batch.last,
             Some(owner) => drop(self.pushed_for.insert(owner, batch.last)),
@@ -396,7 +419,8 @@ impl DeviceSession {
     }
 
     fn report_synced(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
-        let done = self.phase == Phase::Live && self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
+        let settled = self.in_flight.is_empty() && self.owed.is_empty() && !self.repairing.is_under_way();
+        let done = self.phase == Phase::Live && self.caught_up && settled;
         if done && !self.reported_synced && !store.has_pending()? {
             self.reported_synced = true;
             effects.push(DeviceEffect::Synced);

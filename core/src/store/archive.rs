@@ -260,7 +260,7 @@ fn put_back(
 }
 
 /// The change as an entry, as whoever wrote it would have sent it.
-fn entry(doc_id: DocId, facts: &ChangeFacts, change: &Change, rng: &mut dyn RngCore) -> Entry {
+pub(super) fn entry(doc_id: DocId, facts: &ChangeFacts, change: &Change, rng: &mut dyn RngCore) -> Entry {
     let is_genesis = doc_id.is_derived() && facts.deps.is_empty();
     let is_imported = record::import_version(doc_id, facts.actor).is_some();
     let mut salt = [0; 8];

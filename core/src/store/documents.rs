@@ -275,7 +275,7 @@ fn list(conn: &Connection, doc_id: DocId, collection: &str, listed: &Listed) -> 
     Ok(())
 }
 
-fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
+pub(super) fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
     bytes.chunks_exact(32).filter_map(ChangeHash::from_slice).collect()
 }
 

@@ -30,7 +30,7 @@ impl Store {
             | Command::RestoreTo { doc_id, .. } => self.opened(owner)?.collection_of(*doc_id)?,
             // Only the person whose record it is can erase it.
             Command::Erase { .. } => return Err(Denied::OwnerOnly.into()),
-            Command::Genesis | Command::Import { .. } | Command::PutBack => None,
+            Command::Genesis | Command::Import { .. } | Command::PutBack | Command::SendAgain => None,
         };
         self.judge_writing(owner, collection, now_ms)?;
         // Before the write: a crash in between leaves a name under which nothing waits.

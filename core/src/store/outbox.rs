@@ -31,6 +31,8 @@ pub struct Batch {
     pub entries: Vec<i64>,
     /// The highest of them: the next batch starts above it.
     pub last: i64,
+    /// Not pushed as written here, but offered: the server lacks them.
+    pub offered: bool,
 }
 
 /// The store's number of a change. Those that came within a snapshot have none: whether a change is here is asked of the
@@ -163,13 +165,13 @@ impl Store {
     /// The next entries to push, in the order they were written, from above `after`; `None` when there are none.
     pub fn next_batch(&self, after: i64, max_entries: usize, max_bytes: usize) -> Result<Option<Batch>, StoreError> {
         let mut query = self.conn.prepare_cached(
-            "SELECT o.n, f.wire, e.kind, e.doc_id, e.device_time, e.salt, e.payload
+            "SELECT o.n, f.wire, e.kind, e.doc_id, e.device_time, e.salt, e.payload, o.offered
              FROM outbox o JOIN entries e USING (n) JOIN feeds f ON f.feed = o.feed
              WHERE o.n > ? AND o.state = ? AND f.wire IS NOT NULL AND e.payload IS NOT NULL ORDER BY o.n LIMIT ?",
         )?;
         let mut rows = query.query((after, PENDING, max_entries as i64))?;
         let mut feeds: BTreeMap<FeedId, (Vec<i64>, Vec<Entry>)> = BTreeMap::new();
-        let (mut bytes, mut operations, mut last) = (0, 0, None);
+        let (mut bytes, mut operations, mut last, mut offered) = (0, 0, None, None);
         while let Some(row) = rows.next()? {
             let entry = Entry {
                 kind: row.get(2)?,
@@ -180,7 +182,9 @@ impl Store {
             };
             bytes += entry.payload.len();
             operations += change::count_operations(&entry.payload).unwrap_or(0);
-            if (bytes > max_bytes || operations > limits::PUSH_OPERATIONS) && last.is_some() {
+            let is_full = bytes > max_bytes || operations > limits::PUSH_OPERATIONS;
+            let is_offered: bool = row.get(7)?;
+            if (is_full && last.is_some()) || *offered.get_or_insert(is_offered) != is_offered {
                 break;
             }
             last = Some(row.get(0)?);
@@ -192,6 +196,7 @@ impl Store {
             entries: feeds.values().flat_map(|(numbers, _)| numbers).copied().collect(),
             feeds: feeds.into_iter().map(|(feed, (_, entries))| FeedPush { feed, entries }).collect(),
             last,
+            offered: offered.unwrap_or_default(),
         }))
     }
 
@@ -218,6 +223,93 @@ impl Store {
         tx.commit()?;
         Ok(refused)
     }
+}
+
+/// Takes their numbers from accepted entries under which others were received. Returns whether there are any.
+pub(super) fn forget_taken_numbers(
+    conn: &Connection,
+    feed: i64,
+    received: &BTreeMap<u64, EntryId>,
+) -> Result<bool, StoreError> {
+    let (Some((first, _)), Some((last, _))) = (received.first_key_value(), received.last_key_value()) else {
+        return Ok(false);
+    };
+    let mut query = conn.prepare_cached(
+        "SELECT n, seq, entry_id FROM outbox WHERE feed = ? AND state = 1 AND seq BETWEEN ? AND ? ORDER BY seq",
+    )?;
+    let accepted = query.query_map((feed, *first as i64, *last as i64), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? as u64, EntryId(row.get(2)?)))
+    })?;
+    let taken = accepted.filter_map(|row| row.map(|(n, seq, id)| (received[&seq] != id).then_some(n)).transpose());
+    let taken: Vec<i64> = taken.collect::<Result<_, _>>()?;
+    for n in &taken {
+        conn.execute("UPDATE outbox SET seq = NULL WHERE n = ?", [n])?;
+        conn.execute("UPDATE entries SET seq = NULL WHERE n = ?", [n])?;
+    }
+    Ok(!taken.is_empty())
+}
+
+/// Whether an entry waits to be sent, or was refused.
+pub(super) fn is_waiting_or_refused(conn: &Connection, n: i64) -> Result<bool, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM outbox WHERE n = ?1 AND state <> ?2)
+             OR EXISTS (SELECT 1 FROM rejected WHERE n = ?1)",
+    )?;
+    Ok(query.query_row((n, ACCEPTED), |row| row.get(0))?)
+}
+
+/// Entries of a document that wait to be sent, in their order.
+pub(super) fn waiting(conn: &Connection, doc_id: DocId) -> Result<Vec<i64>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT n FROM outbox WHERE doc_id = ? AND state <> ? ORDER BY n")?;
+    let numbers = query.query_map((doc_id.as_bytes(), ACCEPTED), |row| row.get(0))?;
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+/// Gives a change's bytes back to its entry, which had left them to a snapshot.
+pub(super) fn restore_payload(conn: &Connection, n: i64, payload: &[u8]) -> Result<(), StoreError> {
+    let mut query = conn.prepare_cached("SELECT kind, doc_id, device_time, salt FROM entries WHERE n = ?")?;
+    let entry = query.query_row([n], |row| {
+        let (doc_id, payload) = (DocId(row.get(1)?), payload.to_vec());
+        Ok(Entry { kind: row.get(0)?, doc_id, device_time: row.get(2)?, salt: row.get(3)?, payload })
+    })?;
+    conn.prepare_cached("UPDATE entries SET payload = ? WHERE n = ?")?.execute((payload, n))?;
+    rename(conn, n, entry.id())
+}
+
+/// Moves an entry behind all others of this store, so that it is sent after them. Returns its new number.
+pub(super) fn move_behind(conn: &Connection, n: i64) -> Result<i64, StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO entries (feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload)
+         SELECT feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload FROM entries WHERE n = ?",
+    )?
+    .execute([n])?;
+    let behind = conn.last_insert_rowid();
+    conn.prepare_cached("UPDATE outbox SET n = ?2 WHERE n = ?1")?.execute((n, behind))?;
+    conn.prepare_cached("DELETE FROM entries WHERE n = ?")?.execute([n])?;
+    Ok(behind)
+}
+
+/// Queues an entry that the server had and lost, in its document's lane; the command of one that was written here is kept
+/// where it is known.
+pub(super) fn queue_again(
+    conn: &Connection,
+    n: i64,
+    actor: Option<ActorId>,
+    offered: bool,
+    now_ms: i64,
+    command: &Command,
+) -> Result<(), StoreError> {
+    let command = serde_json::to_string(command).expect("a command is plain data");
+    conn.prepare_cached("UPDATE entries SET seq = NULL WHERE n = ?")?.execute([n])?;
+    conn.prepare_cached(
+        "INSERT INTO outbox (n, feed, doc_id, entry_id, actor, state, written_at, command, offered)
+         SELECT n, e.feed, e.doc_id, entry_id, ?2, CASE WHEN d.blocked THEN ?3 ELSE ?4 END, ?5, ?6, ?7
+         FROM entries e JOIN documents d USING (doc_id) WHERE n = ?1
+         ON CONFLICT (n) DO UPDATE SET state = excluded.state, entry_id = excluded.entry_id, seq = NULL,
+           offered = excluded.offered",
+    )?
+    .execute((n, actor.as_ref().map(ActorId::as_bytes), WAITING, PENDING, now_ms, command, offered))?;
+    Ok(())
 }
 
 /// Hands back what waits to be sent of a document that was erased elsewhere: the server would refuse it. What nobody asked

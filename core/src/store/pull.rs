@@ -63,6 +63,8 @@ pub struct Applied {
     pub unapplied: usize,
     /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
     pub shared_actors: BTreeSet<ActorId>,
+    /// Feeds in which something else has a number under which an entry of this home was accepted: the server lost it.
+    pub lost: BTreeSet<FeedId>,
     /// A document that came as a snapshot is damaged here: its feed is received again, from its first entry.
     pub comes_again: bool,
 }
@@ -80,6 +82,7 @@ impl Applied {
         self.unapplied += theirs.unapplied;
         self.comes_again |= theirs.comes_again;
         self.shared_actors.extend(theirs.shared_actors);
+        self.lost.extend(theirs.lost);
         self.of_others.entry(owner).or_default().extend(theirs.documents.into_iter().chain(theirs.erased));
     }
 }
@@ -171,6 +174,7 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
     }
     let (mut at, mut sum) = (cursor, digest);
     let mut tips = Tips::default();
+    let mut received = BTreeMap::new();
     for (seq, item) in (page.first_seq..).zip(&page.items) {
         if let Item::Full(entry) = item {
             applied.bytes += entry.payload.len() as u64;
@@ -180,13 +184,18 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
         }
         at = seq;
         applied.entries += 1;
-        sum = sum.plus(match item {
+        let id = match item {
             Item::Own(id) => settle_own(conn, *id, seq, &mut tips)?,
             Item::Full(entry) => settle(conn, entry, seq, &mut fresh, &mut tips)?,
             Item::Emptied(emptied) => erase::settle_emptied(conn, feed, emptied, seq, &mut tips)?,
-        });
+        };
+        sum = sum.plus(id);
+        received.insert(seq, id);
     }
     tips.save(conn)?;
+    if outbox::forget_taken_numbers(conn, feed, &received)? {
+        applied.lost.insert(page.feed);
+    }
     conn.prepare_cached("UPDATE feeds SET cursor = ?2, digest = ?3, merged_seq = max(merged_seq, ?4) WHERE feed = ?1")?
         .execute((feed, at as i64, sum.to_bytes(), page.merged_seq as i64))
         .map_err(StoreError::from)?;

@@ -72,6 +72,8 @@ pub enum Command {
     },
     /// A change that came with an archive of the account, which has it still.
     PutBack,
+    /// A change that the server had and lost, whoever made it.
+    SendAgain,
 }
 
 /// What became of a command.
@@ -197,7 +199,11 @@ impl Writer<'_> {
                 }
                 Ok(record::restore_to(doc, collection, &hash, &author, rng)?)
             }),
-            Command::Erase { .. } | Command::Genesis | Command::Import { .. } | Command::PutBack => {
+            Command::Erase { .. }
+            | Command::Genesis
+            | Command::Import { .. }
+            | Command::PutBack
+            | Command::SendAgain => {
                 unreachable!("carried out elsewhere, or made by the store itself")
             }
         }

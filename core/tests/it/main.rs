@@ -9,5 +9,6 @@ mod hub;
 mod others;
 mod reconcile;
 mod records;
+mod repair;
 mod session;
 mod store;

@@ -20,6 +20,7 @@ mod planted;
 mod quarantine;
 mod recovery;
 mod restored;
+mod restored_by_devices;
 mod restored_server;
 mod running;
 mod samples;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::policy::Access;
+use crate::reconcile::{Answer, Question};
 use crate::wire::{Cursors, FeedPush, Receipt, Token};
 
 use super::bootstrap::{SnapshotsAsked, SnapshotsRead};
@@ -31,6 +32,20 @@ pub enum ServerEvent<'a> {
     Settled(Settled),
     /// Answers [`ServerEffect::Read`].
     Page(Page),
+    /// Answers [`ServerEffect::Locate`].
+    Located {
+        /// Which feed.
+        feed: FeedId,
+        /// The last number at which both histories are the same.
+        seq: u64,
+    },
+    /// Answers [`ServerEffect::Compare`].
+    Compared {
+        /// Which feed.
+        feed: FeedId,
+        /// One for each question, in their order.
+        answers: Vec<Answer>,
+    },
     /// Answers [`ServerEffect::ReadSnapshots`]; a feed that was not reached is left out.
     Snapshots(Vec<SnapshotsRead>),
     /// Entries were committed on this node.
@@ -67,6 +82,26 @@ pub enum ServerEffect {
         batch: u64,
         /// The entries.
         feeds: Vec<FeedPush>,
+        /// The device does not say that it wrote them: it holds them, and the server does not.
+        offered: bool,
+    },
+    /// Find the first of these points of a device's history that is one of the feed's, too.
+    Locate {
+        /// Which feed.
+        feed: FeedId,
+        /// It is somebody else's, as in [`ServerEffect::Read`].
+        others: bool,
+        /// Numbers and digests, the highest number first.
+        points: Vec<(u64, Digest)>,
+    },
+    /// Compare the feed's documents with what a device holds.
+    Compare {
+        /// Which feed.
+        feed: FeedId,
+        /// It is somebody else's, as in [`ServerEffect::Read`].
+        others: bool,
+        /// What the device holds.
+        questions: Vec<Question>,
     },
     /// Read the feed's entries above `after`.
     Read {
