@@ -28,6 +28,8 @@ use crate::world::{Server, World};
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 /// Entries written and pushed together: this process is the device that is measured, and must not hold a diary.
 const PUSHED_TOGETHER: usize = 5_000;
+/// Rows of the finished store that are held at a time.
+const ROWS_TOGETHER: usize = 1_000;
 /// What a diary of so many records takes on average, so that it ends about today.
 const MS_PER_RECORD: i64 = 165 * 60 * 1_000;
 /// Every table of a store that receiving fills, with those before that they refer to.
@@ -183,23 +185,24 @@ fn insert_rows(store: &Path, file: &Path) -> Result<Duration> {
     let mut took = Duration::ZERO;
     let tx = conn.transaction()?;
     for table in TABLES {
-        // Read before it is timed, a table at a time.
-        let rows = rows_of(&finished, table)?;
-        let started = Instant::now();
-        for row in rows {
-            let marks = vec!["?"; row.len()].join(", ");
-            tx.prepare_cached(&format!("INSERT INTO {table} VALUES ({marks})"))?.execute(params_from_iter(row))?;
+        let mut query = finished.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
+        let columns = query.column_count();
+        let insert = format!("INSERT INTO {table} VALUES ({})", vec!["?"; columns].join(", "));
+        let mut rows = query.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?;
+        loop {
+            // Read before it is timed, a few at a time.
+            let some: Vec<Vec<Value>> = rows.by_ref().take(ROWS_TOGETHER).collect::<Result<_, _>>()?;
+            if some.is_empty() {
+                break;
+            }
+            let started = Instant::now();
+            for row in some {
+                tx.prepare_cached(&insert)?.execute(params_from_iter(row))?;
+            }
+            took += started.elapsed();
         }
-        took += started.elapsed();
     }
     let started = Instant::now();
     tx.commit()?;
     Ok(took + started.elapsed())
-}
-
-fn rows_of(conn: &Connection, table: &str) -> Result<Vec<Vec<Value>>> {
-    let mut query = conn.prepare(&format!("SELECT * FROM {table} ORDER BY 1"))?;
-    let columns = query.column_count();
-    let rows = query.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

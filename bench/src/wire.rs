@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use fitme_core::limits;
+use futures_util::TryStreamExt;
 use sqlx::PgPool;
 
 use crate::measure::{Peaks, Process, Runs};
@@ -55,9 +56,9 @@ fn repeat(world: &World, seed: u64, found: &mut Found) -> Result<()> {
 
 /// Bytes of what a query names, in pages as large as the server's.
 pub async fn compressed_pages(pool: &PgPool, in_order: &'static str) -> Result<usize> {
-    let payloads: Vec<Vec<u8>> = sqlx::query_scalar(in_order).fetch_all(pool).await?;
+    let mut payloads = sqlx::query_scalar::<_, Vec<u8>>(in_order).fetch(pool);
     let (mut page, mut total) = (Vec::new(), 0);
-    for payload in payloads {
+    while let Some(payload) = payloads.try_next().await? {
         if page.len() + payload.len() > limits::ENTRIES_PAGE_BYTES {
             total += zstd::bulk::compress(&page, limits::COMPRESSION_LEVEL)?.len();
             page.clear();
