@@ -29,6 +29,9 @@ use crate::repair;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
 const MERGE_WORKERS: usize = 2;
+/// With so much waiting to be written, merging takes fewer turns: devices wait for their receipts, and nobody for a merge. It is
+/// what sixteen devices push that come back from a training session at once.
+const PRESSED_KIB: usize = 64;
 
 /// The parts of the server that sessions use; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -80,20 +83,22 @@ impl Engine {
         let (regrants, live_sign_ins) = (Regrants::default(), LiveSignIns::default());
         regrants.start(&pool, &fanout, shutdown);
         hints.start(&pool, &fanout, &regrants, &live_sign_ins, shutdown);
-        // How far a feed is merged is no hurry, and what counts for devices the poll reads.
-        let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, |_, _| {});
-        let (live, told) = (fanout.clone(), hints.clone());
+        let (live, told, appended) = (fanout.clone(), hints.clone(), Arc::clone(&news));
         let ingest = Ingest::start(pool.clone(), move |committed| match committed {
             Committed::Entries(entries) => {
                 live.publish(&entries);
                 told.head(entries.feed, entries.last_seq());
-                news.notify_one();
+                appended.notify_one();
             }
             Committed::Regranted(grantee) => {
                 regrants.tell(grantee);
                 told.regranted(grantee);
             }
         });
+        let pushed = ingest.clone();
+        let is_pressed = move || pushed.waiting_kib() > PRESSED_KIB;
+        // How far a feed is merged is no hurry, and what counts for devices the poll reads.
+        let workers = MergeWorkers::start_beside(&pool, MERGE_WORKERS, &news, |_, _| {}, is_pressed);
         let metrics = Metrics::default();
         let comparing = Arc::new(Semaphore::new(repair::AT_ONCE));
         Self {
