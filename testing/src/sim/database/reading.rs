@@ -193,6 +193,7 @@ fn account_feed(
         head: row.head,
         head_digest: row.digest,
         merged: behind.map_or(row.head, |queued| queued.clean.unwrap_or(queued.merged)),
+        folded: behind.map_or(row.head, |queued| queued.merged),
         digest_at_cursor: cursors.0.get(&feed).and_then(|cursor| digest_at(tables, feed, *cursor)),
     }
 }
