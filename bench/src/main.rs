@@ -40,7 +40,7 @@ struct Row {
     run: fn(&World) -> Result<Report>,
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row { name: "local-write", run: local_write::run },
     Row { name: "backlog", run: backlog::run },
     Row { name: "ingest", run: ingest::run },
