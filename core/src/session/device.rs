@@ -195,7 +195,7 @@ impl DeviceSession {
                 }
                 Ok(())
             }
-            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
+            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, rng, effects),
             Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
             Frame::More(more) => {
                 self.caught_up = !more;
@@ -245,6 +245,7 @@ impl DeviceSession {
         batch: u64,
         receipts: &[Receipt],
         now_ms: i64,
+        rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let Some(pushed) = self.in_flight.pop_front() else {
@@ -254,8 +255,8 @@ impl DeviceSession {
             return Err(SessionError::OutOfTurn("receipts for another push"));
         }
         let refused = match pushed.owner {
-            None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
-            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms)?,
+            None => store.take_receipts(&pushed.entries, receipts, now_ms, rng)?,
+            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms, rng)?,
         };
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));

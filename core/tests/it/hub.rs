@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
-use fitme_core::change;
+use fitme_core::change::{self, ChangeFacts};
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, Epoch, FeedId, Installation};
@@ -46,6 +46,16 @@ impl Feed {
         Some((at as u64 + 1, self.entries[at].0.id))
     }
 
+    /// Why a change may not stand where it does.
+    fn misplaced(&self, doc_id: DocId, facts: &ChangeFacts) -> Option<&'static str> {
+        let of_document = || self.entries.iter().filter(move |(received, ..)| received.entry.doc_id == doc_id);
+        if !facts.deps.iter().all(|dependency| of_document().any(|(_, hash, _)| hash == dependency)) {
+            return Some("depends_on_rejected");
+        }
+        let written = of_document().filter(|(.., actor)| *actor == facts.actor).count() as u64;
+        (facts.actor_seq != written + 1).then_some(if facts.actor_seq > written { "actor_gap" } else { "actor_forked" })
+    }
+
     fn erase(&mut self, erasure: &Entry) -> (u64, EntryId, Receipt) {
         if let Some((seq, entry_id)) = self.erased_by(erasure.doc_id) {
             return (seq, entry_id, Receipt::Duplicate { seq, entry_id });
@@ -66,6 +76,8 @@ pub struct Hub {
     feeds: BTreeMap<FeedId, Feed>,
     /// Documents whose entries are refused, with a code.
     pub refuse: BTreeMap<DocId, &'static str>,
+    /// Entries that are refused, by the time at which they were written.
+    pub refuse_at: BTreeMap<i64, &'static str>,
 }
 
 impl Hub {
@@ -75,7 +87,7 @@ impl Hub {
             let feed = FeedId(n * 0x0F0F_1234_5678 % 0xFFFF_FFFF_FFFF);
             (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new() })
         });
-        Self { feeds: feeds.collect(), refuse: BTreeMap::new() }
+        Self { feeds: feeds.collect(), refuse: BTreeMap::new(), refuse_at: BTreeMap::new() }
     }
 
     pub fn granted(&self) -> Vec<FeedGranted> {
@@ -174,7 +186,7 @@ impl Hub {
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
                 }
-                if let Some(code) = self.refuse.get(&entry.doc_id) {
+                if let Some(code) = self.refuse.get(&entry.doc_id).or(self.refuse_at.get(&entry.device_time)) {
                     let why = Refusal { code: (*code).to_owned(), message: "The test refuses it.".to_owned() };
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
@@ -183,6 +195,11 @@ impl Hub {
                 let known = feed.entries.iter().position(|(known, hash, _)| {
                     known.id == entry.id() || known.entry.doc_id == entry.doc_id && *hash == facts.hash
                 });
+                if let Some(code) = feed.misplaced(entry.doc_id, &facts).filter(|_| known.is_none()) {
+                    let why = Refusal { code: code.to_owned(), message: "It stands on nothing.".to_owned() };
+                    settled.receipts.push(Receipt::Rejected(why));
+                    continue;
+                }
                 let (seq, id, receipt) = match known {
                     Some(at) => {
                         let id = feed.entries[at].0.id;

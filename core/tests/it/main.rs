@@ -6,6 +6,7 @@ mod erase;
 mod granting;
 mod hub;
 mod others;
+mod rebase;
 mod records;
 mod session;
 mod store;
