@@ -10,9 +10,11 @@ STAGE := scripts/stage
 # What the servers and devices of a test run log; searched when it is over.
 LOGS := $(CARGO_TARGET_DIR)/test-logs
 
+CHAOS := $(CARGO_TARGET_DIR)/debug/chaos
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test test-root test-all bench sqlx clean-data
+.PHONY: help setup setup-tests build run test test-root test-all chaos bench sqlx clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,12 +40,17 @@ test: setup-tests ## Every check and every test that needs no root
 	@rm -rf $(LOGS)
 	@FITME_TEST_LOGS=$(LOGS) $(STAGE) test cargo test --workspace $(LOCKED)
 	@$(STAGE) logs scripts/search-logs $(LOGS)
+	@$(STAGE) chaos $(CHAOS) --seconds 60
 
 test-root: setup-tests ## Only the tests that need root, such as those on a full disk
 	@[ "$$(id -u)" = 0 ] || { echo "test-root: these tests mount file systems and change users, so they need root: run it with sudo." >&2; exit 1; }
 	@FITME_TEST_ROOT=1 $(STAGE) test-root cargo test --workspace --tests $(LOCKED) needs_root -- --include-ignored
 
 test-all: test test-root ## make test, then make test-root
+
+chaos: build ## Kill servers, devices and the database for SECONDS (300), then look for what is lost (SEED=n replays a run)
+	@cargo build -p fitme-testing --bin chaos $(LOCKED)
+	@$(CHAOS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure beside the bare libraries (BENCH=row for one row of docs/benchmarks.md)
 	@cargo run --release -p fitme-bench $(LOCKED) -- $(BENCH)

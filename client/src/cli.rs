@@ -226,10 +226,12 @@ enum Refusal {
     Rejected(#[from] rejected::NotListed),
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("this home is locked: use `fitme login --email {0}` to open it")]
+    #[error("this home is locked: use `fitme login --email {0}` to open it, or `fitme logout --discard` to empty it")]
     Locked(String),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Import(#[from] archive::ImportError),
     #[error(transparent)]
     Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
@@ -257,7 +259,7 @@ pub fn main() -> ExitCode {
         Err(refusal) => {
             // What was done before the refusal is shown before it.
             let _reader_may_be_gone = out.flush();
-            let _nobody_to_tell = writeln!(io::stderr(), "fitme: {refusal}");
+            out::complain(refusal);
             ExitCode::from(REFUSED)
         }
     }
@@ -266,7 +268,11 @@ pub fn main() -> ExitCode {
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
     let mut store = home.store(WRITER, &mut rand::rng())?;
-    let opens = matches!(command, Command::Login(_) | Command::Password(_) | Command::Status { .. });
+    let opens = match &command {
+        Command::Login(_) | Command::Password(_) | Command::Status { .. } => true,
+        Command::Logout(how) => how.discard,
+        _ => false,
+    };
     if let Some(identity) = store.identity()?.filter(|_| !opens)
         && store.is_locked()?
     {

@@ -8,10 +8,12 @@
 //! - `rejected`: and stays with the person.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
+//! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +29,7 @@ use crate::record::Invalid;
 
 mod account;
 mod archive;
+mod bootstrap;
 mod documents;
 mod erase;
 mod for_others;
@@ -36,17 +39,19 @@ mod pull;
 mod query;
 mod rebase;
 mod rejected;
+mod rejected_for;
 mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
+pub use bootstrap::{Bootstrapped, Coming};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
 pub use rebase::{DENIALS, Denies, NOT_REPLAYED};
-pub use rejected::RejectedHere;
+pub use rejected::{RejectedHere, RejectedKey};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -57,14 +62,16 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
     include_str!("../../migrations/sqlite/0006_erase.sql"),
-    include_str!("../../migrations/sqlite/0007_rebase.sql"),
+    include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
+    include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
+    include_str!("../../migrations/sqlite/0009_rebase.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -94,6 +101,12 @@ pub enum StoreError {
         /// What was found.
         reason: MergeError,
     },
+    /// The same of a document that the server has.
+    #[error(
+        "record {0} is damaged here. The server has it, and it comes again with the next sync; nothing of it that was \
+         written here is lost"
+    )]
+    ComesAgain(DocId),
     /// What somebody no longer shares could not be removed; it is tried again at the next contact with the server.
     #[error("what is no longer shared with you could not be removed from this device: {0}")]
     NotRemoved(std::io::Error),

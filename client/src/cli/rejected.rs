@@ -68,14 +68,14 @@ pub fn run(wanted: &Wanted, store: &mut Store, out: &mut Out) -> Result<(), Refu
         Some(What::Show { number }) => show(one(&rejected, *number)?, out),
         Some(What::Retry(which)) => {
             for one in which.of(&rejected)? {
-                let written = store.retry_rejected(one.key(), now_ms(), &mut rand::rng())?;
+                let written = store.retry_rejected(one.key, now_ms(), &mut rand::rng())?;
                 writeln!(out, "{} {}", out.paint(GOOD, "written again:"), pick::short(written.doc_id))?;
             }
             Ok(())
         }
         Some(What::Discard(which)) => {
             for one in which.of(&rejected)? {
-                store.discard_rejected(one.key())?;
+                store.discard_rejected(one.key)?;
                 writeln!(out, "{} {}", out.paint(GOOD, "forgot what was refused of"), pick::short(one.write.doc_id))?;
             }
             Ok(())
@@ -105,12 +105,12 @@ fn list(rejected: &[RejectedHere], out: &mut Out) -> Result<(), Refusal> {
         return Ok(());
     }
     let mut table = out.table(&["", "id", "of", "when", "why"]);
-    for (number, RejectedHere { of, write }) in (1..).zip(rejected) {
+    for (number, RejectedHere { of, write, .. }) in (1..).zip(rejected) {
         let collection = &write.collection;
         table.add_row(vec![
             Cell::new(number),
             out::faint(pick::short(write.doc_id)),
-            Cell::new(of.as_ref().map_or(collection.clone(), |(_, name)| format!("{collection} of {name}"))),
+            Cell::new(of.as_ref().map_or(collection.clone(), |name| format!("{collection} of {name}"))),
             Cell::new(when::show(write.rejected_at, None)),
             Cell::new(format!("{} ({})", write.message, write.code)),
         ]);
@@ -121,8 +121,8 @@ fn list(rejected: &[RejectedHere], out: &mut Out) -> Result<(), Refusal> {
 }
 
 /// As text that can be copied.
-fn show(RejectedHere { of, write }: &RejectedHere, out: &mut Out) -> Result<(), Refusal> {
-    let whose = of.as_ref().map_or(String::new(), |(_, name)| format!(" of {name}"));
+fn show(RejectedHere { of, write, .. }: &RejectedHere, out: &mut Out) -> Result<(), Refusal> {
+    let whose = of.as_ref().map_or(String::new(), |name| format!(" of {name}"));
     writeln!(out, "{} {} in {}{whose}", out.paint(FAINT, "record  "), write.doc_id, write.collection)?;
     writeln!(out, "{} {}", out.paint(FAINT, "refused "), when::show(write.rejected_at, None).trim())?;
     writeln!(out, "{} {} ({})", out.paint(FAINT, "because "), write.message, write.code)?;
@@ -133,9 +133,8 @@ fn show(RejectedHere { of, write }: &RejectedHere, out: &mut Out) -> Result<(), 
     Ok(())
 }
 
-fn as_json(number: usize, RejectedHere { of, write }: &RejectedHere) -> Value {
-    let person = of.as_ref().map(|(_, name)| name);
-    let mut fields = Map::from_iter([("number".to_owned(), json!(number)), ("person".to_owned(), json!(person))]);
+fn as_json(number: usize, RejectedHere { of, write, .. }: &RejectedHere) -> Value {
+    let mut fields = Map::from_iter([("number".to_owned(), json!(number)), ("person".to_owned(), json!(of))]);
     fields.extend(record_json::rejected(write));
     Value::Object(fields)
 }

@@ -120,11 +120,14 @@ impl ArchivedDocument {
 }
 
 impl Store {
-    /// Reads as if nobody else wrote meanwhile.
+    /// Reads as if nobody else wrote meanwhile; within another such reading, as a part of it.
     ///
     /// # Errors
     /// As `read`, and when the store fails.
     pub fn in_one_reading<T, E: From<StoreError>>(&self, read: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        if !self.conn.is_autocommit() {
+            return read(self);
+        }
         let reading = self.conn.unchecked_transaction().map_err(StoreError::from)?;
         let done = read(self)?;
         reading.finish().map_err(StoreError::from)?;
@@ -136,8 +139,11 @@ impl Store {
     /// # Errors
     /// When the store fails, or the document is damaged.
     pub fn archived(&self, doc_id: DocId) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(row) = DocumentRow::of(&self.conn, doc_id)? else { return Ok(None) };
-        let doc = documents::load(&self.conn, doc_id, &row)?;
+        let read = |store: &Self| -> Result<_, StoreError> {
+            let Some(row) = DocumentRow::of(&store.conn, doc_id)? else { return Ok(None) };
+            Ok(Some(documents::load(&store.conn, doc_id, &row)?))
+        };
+        let Some(doc) = self.in_one_reading(read)? else { return Ok(None) };
         Ok(Some(doc.get_changes(&[]).iter().flat_map(|change| change.raw_bytes().to_vec()).collect()))
     }
 
@@ -221,15 +227,6 @@ fn put_back(
     rng: &mut dyn RngCore,
 ) -> Result<Vec<ActorId>, WriteError> {
     let ArchivedDocument { collection, doc_id, changes } = document;
-    let mut new = Vec::new();
-    for (facts, change) in changes {
-        if !outbox::is_known(conn, *doc_id, facts.hash)? {
-            new.push((facts, change));
-        }
-    }
-    if new.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut row = match DocumentRow::of(conn, *doc_id)? {
         Some(row) if row.collection != collection.name() => {
             return Err(
@@ -243,7 +240,12 @@ fn put_back(
     };
     let damaged = |reason| StoreError::Damaged { doc_id: *doc_id, reason };
     let mut doc = open.take(conn, *doc_id, &row)?;
-    merge::apply_read(&mut doc, new.iter().map(|(_, change)| (*change).clone()).collect()).map_err(damaged)?;
+    let new: Vec<_> = changes.iter().filter(|(facts, _)| !merge::holds(&doc, facts.hash)).collect();
+    if new.is_empty() {
+        open.keep(*doc_id, row.version, doc);
+        return Ok(Vec::new());
+    }
+    merge::apply_read(&mut doc, new.iter().map(|(_, change)| change.clone()).collect()).map_err(damaged)?;
     merge::verify(&doc, &merge::heads(&doc)).map_err(damaged)?;
     for (facts, change) in &new {
         let entry = entry(*doc_id, facts, change, rng);

@@ -35,12 +35,8 @@ pub struct Batch {
     pub last: i64,
 }
 
-/// Whether the change is in the store.
-pub(super) fn is_known(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<bool, StoreError> {
-    Ok(find(conn, doc_id, hash)?.is_some())
-}
-
-/// The store's number of a change.
+/// The store's number of a change. Those that came within a snapshot have none: whether a change is here is asked of the
+/// document.
 pub(super) fn find(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<Option<i64>, StoreError> {
     let mut query = conn.prepare_cached("SELECT n FROM entries WHERE doc_id = ? AND change_hash = ?")?;
     Ok(query.query_row((doc_id.as_bytes(), hash.as_bytes()), |row| row.get(0)).optional()?)
@@ -107,6 +103,8 @@ pub(super) fn queue(
 /// One command of a document's lane.
 pub(super) struct Queued {
     pub n: i64,
+    pub feed: i64,
+    pub entry_id: EntryId,
     /// `None` where the entry is no change.
     pub hash: Option<ChangeHash>,
     pub is_accepted: bool,
@@ -120,7 +118,7 @@ pub(super) struct Queued {
 /// The lane of a document, in the order it was written.
 pub(super) fn lane(conn: &Connection, doc_id: DocId) -> Result<Vec<Queued>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT o.n, e.change_hash, o.state = ?2, o.command, o.written_at, o.seed, o.replays
+        "SELECT o.n, e.change_hash, o.state = ?2, o.command, o.written_at, o.seed, o.replays, o.feed, o.entry_id
          FROM outbox o JOIN entries e USING (n) WHERE o.doc_id = ?1 ORDER BY o.n",
     )?;
     let rows = query.query_map((doc_id.as_bytes(), ACCEPTED), |row| {
@@ -132,6 +130,8 @@ pub(super) fn lane(conn: &Connection, doc_id: DocId) -> Result<Vec<Queued>, Stor
             written_at: row.get(4)?,
             seed: row.get(5)?,
             replays: row.get(6)?,
+            feed: row.get(7)?,
+            entry_id: EntryId(row.get(8)?),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -371,11 +371,23 @@ pub(super) fn hand_over(
     now_ms: i64,
     record: &serde_json::Value,
 ) -> Result<(), StoreError> {
-    let Queued { n, command, seed, .. } = one;
+    let Queued { n, feed, entry_id, command, seed, .. } = one;
     conn.execute(
-        "INSERT INTO rejected (n, doc_id, collection, code, message, rejected_at, command, record, seed)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (n, doc_id.as_bytes(), collection, &why.code, &why.message, now_ms, command, record.to_string(), seed),
+        "INSERT INTO rejected (n, doc_id, collection, code, message, rejected_at, command, record, seed, feed, entry_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            n,
+            doc_id.as_bytes(),
+            collection,
+            &why.code,
+            &why.message,
+            now_ms,
+            command,
+            record.to_string(),
+            seed,
+            feed,
+            entry_id.as_bytes(),
+        ),
     )?;
     Ok(())
 }

@@ -85,6 +85,8 @@ pub struct Change {
     pub time_ms: i64,
     /// What it touched.
     pub fields: Vec<String>,
+    /// Whether it moved the record to the trash, or took it out.
+    pub trashed: Option<bool>,
 }
 
 /// A write that the server refused.
@@ -170,13 +172,12 @@ impl Store {
 
     /// One record; `None` if it is not here.
     pub fn show(&self, doc_id: DocId) -> Result<Option<Shown>, StoreError> {
-        let Some((collection, doc)) = self.document(doc_id)? else { return Ok(None) };
+        let read = |store: &Self| -> Result<_, StoreError> {
+            let Some((collection, doc)) = store.document(doc_id)? else { return Ok(None) };
+            Ok(Some((collection, doc, store.sync_of(doc_id)?)))
+        };
+        let Some((collection, doc, state)) = self.in_one_reading(read)? else { return Ok(None) };
         let projection = record::project(&doc, collection);
-        let state = self.conn.query_row(
-            &format!("SELECT {SYNC} FROM records r WHERE doc_id = ?"),
-            [doc_id.as_bytes()],
-            |row| sync(row, 0),
-        )?;
         Ok(Some(Shown {
             doc_id,
             collection,
@@ -199,6 +200,7 @@ impl Store {
             own: own.contains(&step.actor),
             time_ms: step.time_ms,
             fields: step.fields,
+            trashed: step.trashed,
         });
         Ok(changes.collect())
     }
@@ -278,10 +280,18 @@ impl Store {
         Ok(name.and_then(|name| Collection::named(&name)))
     }
 
+    /// Row and changes as of one moment: between the two another process may write, and the row would have other heads.
     fn document(&self, doc_id: DocId) -> Result<Option<(Collection, automerge::Automerge)>, StoreError> {
-        let Some(row) = DocumentRow::of(&self.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
-        let Some(collection) = Collection::named(&row.collection) else { return Ok(None) };
-        Ok(Some((collection, documents::load(&self.conn, doc_id, &row)?)))
+        self.in_one_reading(|store| {
+            let Some(row) = DocumentRow::of(&store.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
+            let Some(collection) = Collection::named(&row.collection) else { return Ok(None) };
+            Ok(Some((collection, documents::load(&store.conn, doc_id, &row)?)))
+        })
+    }
+
+    fn sync_of(&self, doc_id: DocId) -> Result<Sync, StoreError> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {SYNC} FROM records r WHERE doc_id = ?"))?;
+        Ok(query.query_row([doc_id.as_bytes()], |row| sync(row, 0))?)
     }
 }
 

@@ -11,26 +11,33 @@ use crate::collection::Collection;
 use crate::id::DocId;
 use crate::policy::AccountId;
 
-/// A refused write and in whose records; `None` for one's own.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RejectedHere {
-    /// Whose records it is about, with the name they go by.
-    pub of: Option<(AccountId, String)>,
-    /// The write.
-    pub write: RejectedWrite,
+/// Names a refused write of this home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectedKey {
+    /// In one's own records.
+    Own(i64),
+    /// In those of somebody else.
+    Of(AccountId, i64),
+    /// In those of somebody who shares them no longer.
+    Kept(i64),
 }
 
-impl RejectedHere {
-    /// Under which it is known.
-    pub fn key(&self) -> (Option<AccountId>, i64) {
-        (self.of.as_ref().map(|(account, _)| *account), self.write.n)
-    }
+/// A refused write and in whose records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RejectedHere {
+    /// What it is discarded and retried by.
+    pub key: RejectedKey,
+    /// The name of whose records it is about; `None` for one's own.
+    pub of: Option<String>,
+    /// The write.
+    pub write: RejectedWrite,
 }
 
 impl Store {
     /// Everything that was refused, one's own writes first, each store's oldest first.
     pub fn all_rejected(&mut self) -> Result<Vec<RejectedHere>, StoreError> {
-        let own = self.rejected()?.into_iter().map(|write| RejectedHere { of: None, write });
+        let own = self.rejected()?.into_iter();
+        let own = own.map(|write| RejectedHere { key: RejectedKey::Own(write.n), of: None, write });
         Ok(own.chain(self.rejected_of_others()?).collect())
     }
 
@@ -38,11 +45,17 @@ impl Store {
     /// waiting to be sent.
     pub fn retry_rejected(
         &mut self,
-        (of, n): (Option<AccountId>, i64),
+        key: RejectedKey,
         now_ms: i64,
         rng: &mut dyn RngCore,
     ) -> Result<Written, WriteError> {
-        let Some(owner) = of else { return self.retry_here(n, now_ms, rng) };
+        let (owner, n) = match key {
+            RejectedKey::Own(n) => return self.retry_here(n, now_ms, rng),
+            RejectedKey::Of(owner, n) => (owner, n),
+            RejectedKey::Kept(_) => {
+                return Err(WriteError::NotRetried("ask for it to be shared again, and write it anew"));
+            }
+        };
         let collection = self.opened(owner)?.refused(n)?.and_then(|refused| Collection::named(&refused.collection));
         self.may_write_for(owner, collection, now_ms)?;
         self.opened(owner)?.retry_here(n, now_ms, rng)
@@ -71,13 +84,14 @@ impl Store {
     }
 
     /// Forgets a refused write, to the last byte. Returns whether there was one.
-    pub fn discard_rejected(&mut self, (of, n): (Option<AccountId>, i64)) -> Result<bool, StoreError> {
-        let store = match of {
-            Some(owner) => self.opened(owner)?,
-            None => self,
+    pub fn discard_rejected(&mut self, key: RejectedKey) -> Result<bool, StoreError> {
+        let (store, statement, n) = match key {
+            RejectedKey::Own(n) => (self, "DELETE FROM rejected WHERE n = ?", n),
+            RejectedKey::Of(owner, n) => (self.opened(owner)?, "DELETE FROM rejected WHERE n = ?", n),
+            RejectedKey::Kept(n) => (self, "DELETE FROM rejected_for WHERE n = ?", n),
         };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let discarded = tx.execute("DELETE FROM rejected WHERE n = ?", [n])?;
+        let discarded = tx.execute(statement, [n])?;
         set_meta(&tx, JOURNAL_OWED, &[])?;
         tx.commit()?;
         store.finish_erasing()?;

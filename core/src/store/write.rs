@@ -128,8 +128,15 @@ impl Store {
             return Ok(Written { doc_id: *doc_id, changed: true });
         }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (doc_id, row, doc, changed) =
-            Writer::new(&tx, &mut self.open, &self.writer, now_ms, rng)?.carry_out(command)?;
+        let mut writer = Writer::new(&tx, &mut self.open, &self.writer, now_ms, rng)?;
+        let (doc_id, row, doc, changed) = match writer.carry_out(command) {
+            Err(WriteError::Store(damaged @ StoreError::Damaged { doc_id, .. })) => {
+                drop(tx);
+                self.fetch_damaged(doc_id)?;
+                return Err(damaged.into());
+            }
+            carried => carried?,
+        };
         tx.commit()?;
         self.open.keep(doc_id, row.version, doc);
         Ok(Written { doc_id, changed })
@@ -292,7 +299,7 @@ impl<'a> Writer<'a> {
             let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
             let change = change::reread(&payload).expect("a change that this device just made");
             let hash = ChangeHash(change.hash().0);
-            if !outbox::is_known(self.conn, doc_id, hash)? {
+            if !merge::holds(&doc, hash) {
                 merge::apply_read(&mut doc, vec![change]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
                 self.append(doc_id, &mut row, payload, hash, &Command::Import { step }, self.actor)?;
                 extended = true;

@@ -91,7 +91,7 @@ fn an_edit_that_the_tablet_made_offline_is_refused_kept_and_gone_when_it_is_disc
     assert_converged(&phone, &tablet);
 
     for write in tablet.store.all_rejected().unwrap() {
-        assert!(tablet.store.discard_rejected(write.key()).unwrap());
+        assert!(tablet.store.discard_rejected(write.key).unwrap());
     }
     assert_eq!(tablet.files_with(MARKER), [] as [std::path::PathBuf; 0]);
     tablet.sync(&mut hub);

@@ -310,16 +310,16 @@ fn what_was_refused_whole_is_retried_whole() {
     phone.sync(&mut hub);
     assert!(phone.store.show(id).unwrap().is_none());
     let refused = phone.store.all_rejected().unwrap();
-    let late = phone.store.retry_rejected(refused[1].key(), MORNING, &mut phone.rng);
+    let late = phone.store.retry_rejected(refused[1].key, MORNING, &mut phone.rng);
     assert!(matches!(late, Err(WriteError::NotFound(_))), "the first one first");
     hub.refuse.clear();
     for write in &refused {
-        let retried = phone.store.retry_rejected(write.key(), phone.now_ms, &mut phone.rng).unwrap();
+        let retried = phone.store.retry_rejected(write.key, phone.now_ms, &mut phone.rng).unwrap();
         assert_eq!(retried.doc_id, id);
     }
     assert_eq!(phone.record(id), before);
     assert!(phone.store.all_rejected().unwrap().is_empty());
-    let again = phone.store.retry_rejected(refused[0].key(), MORNING, &mut phone.rng);
+    let again = phone.store.retry_rejected(refused[0].key, MORNING, &mut phone.rng);
     assert!(matches!(again, Err(WriteError::NotRefused)));
     phone.sync(&mut hub);
     tablet.sync(&mut hub);
@@ -339,8 +339,8 @@ fn what_is_discarded_is_in_no_file_any_more() {
     phone.sync(&mut hub);
     assert!(!phone.files_with(MARKER).is_empty(), "it stays with who wrote it");
     let refused = phone.store.all_rejected().unwrap();
-    assert!(phone.store.discard_rejected(refused[0].key()).unwrap());
+    assert!(phone.store.discard_rejected(refused[0].key).unwrap());
     assert_eq!(phone.files_with(MARKER), [] as [std::path::PathBuf; 0]);
-    assert!(!phone.store.discard_rejected(refused[0].key()).unwrap());
+    assert!(!phone.store.discard_rejected(refused[0].key).unwrap());
     assert_eq!(phone.record(id)["title"], "Legs");
 }

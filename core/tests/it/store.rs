@@ -101,6 +101,29 @@ fn two_processes_that_share_a_home_see_each_others_changes() {
     assert_ne!(phone.store.actor().unwrap(), background.actor().unwrap());
 }
 
+/// `fitme sync --watch` shows what it received while the app writes on. It read the document's row, then its changes, and
+/// the app wrote in between: the document "was damaged", and the watch ended. Found by `make chaos`.
+#[test]
+fn a_record_is_shown_whole_while_another_process_edits_it() {
+    let mut phone = Device::new("phone", 4);
+    let id = phone.log(Collection::Workouts, workout("Legs"));
+    let path = phone.path();
+    let app = std::thread::spawn(move || {
+        for reps in 1..=300 {
+            phone.edit(id, json!({ "note": format!("{reps} reps") }));
+        }
+        phone
+    });
+    let watch = Store::open(&path, "watch", &mut StdRng::seed_from_u64(4)).unwrap();
+    while !app.is_finished() {
+        let shown = watch.show(id).unwrap();
+        assert_eq!(shown.map(|shown| shown.doc_id), Some(id));
+        assert!(!watch.history(id).unwrap().is_empty());
+        assert!(watch.archived(id).unwrap().is_some());
+    }
+    app.join().unwrap();
+}
+
 #[test]
 fn a_full_disk_refuses_the_write_undoes_it_and_leaves_the_store_usable() {
     let mut phone = Device::new("phone", 6);

@@ -3,7 +3,10 @@
 -- What ids of new items were drawn from: a command that is written again makes the same ones. NULL before this migration.
 ALTER TABLE outbox ADD COLUMN seed INTEGER;
 ALTER TABLE outbox ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;  -- how often the command was written again
-ALTER TABLE rejected ADD COLUMN seed INTEGER;                      -- as in outbox
+-- As in outbox; their entries go when they are refused. NULL before this migration.
+ALTER TABLE rejected ADD COLUMN seed INTEGER;
+ALTER TABLE rejected ADD COLUMN feed INTEGER;
+ALTER TABLE rejected ADD COLUMN entry_id BLOB;
 
 -- The actor of a writer in one document, where changes under its usual one were left out: their numbers are not used again.
 CREATE TABLE document_actors (
