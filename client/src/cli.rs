@@ -23,6 +23,7 @@ mod out;
 mod pick;
 mod question;
 mod recovery;
+mod rejected;
 mod services;
 mod show;
 mod status;
@@ -190,15 +191,8 @@ enum Command {
     },
     /// Send what is new here, fetch what is new elsewhere
     Sync(sync::How),
-    /// Show what the server refused, and why
-    Rejected {
-        /// Forget what was refused of a record that was erased or is no longer shared
-        #[arg(long, value_name = "ID", conflicts_with = "json")]
-        discard: Option<String>,
-        /// As JSON, after docs/schema/rejected.schema.json
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show what the server refused, and why; write it again, or forget it
+    Rejected(rejected::Wanted),
     /// Show the account, what waits and what is here
     Status {
         /// As JSON, after docs/schema/status.schema.json
@@ -228,6 +222,8 @@ enum Refusal {
     Logout(#[from] logout::LogoutError),
     #[error(transparent)]
     Erase(#[from] erase::EraseError),
+    #[error(transparent)]
+    Rejected(#[from] rejected::NotListed),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("this home is locked: use `fitme login --email {0}` to open it, or `fitme logout --discard` to empty it")]
@@ -339,8 +335,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Export { file } => archive::export(&file, store, out),
         Command::ImportAccount { file, merge } => archive::import(&file, merge, store, out),
         Command::Sync(how) => sync::run(&how, home, store, out),
-        Command::Rejected { discard: Some(id), .. } => erase::discard(&id, store, out),
-        Command::Rejected { json, .. } => status::rejected(json, store, out),
+        Command::Rejected(wanted) => rejected::run(&wanted, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }
 }

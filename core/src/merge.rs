@@ -1,6 +1,7 @@
 //! Entries folded into a document: what device and server do alike. Automerge can panic on bytes that passed every
 //! check, so each call into it that takes foreign bytes is fenced, and the caller gets an error for that one document.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::{Automerge, Change, ChangeHash as Hash, LoadOptions, ReadDoc, TextEncoding};
@@ -63,6 +64,25 @@ pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Auto
     let mut doc = record::blank();
     apply(&mut doc, payloads)?;
     Ok(doc)
+}
+
+/// The document without some of its changes and without what builds on them, and the changes that it lost.
+pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Automerge, Vec<Change>), MergeError> {
+    let mut gone = left_out.clone();
+    let is_lost = |change: &Change| {
+        let hash = ChangeHash(change.hash().0);
+        let lost = gone.contains(&hash) || change.deps().iter().any(|Hash(dep)| gone.contains(&ChangeHash(*dep)));
+        lost && {
+            gone.insert(hash);
+            true
+        }
+    };
+    // Each comes after those it builds on.
+    let changes = fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)?;
+    let (lost, kept) = changes.into_iter().partition(is_lost);
+    let mut rebuilt = record::blank();
+    apply_read(&mut rebuilt, kept)?;
+    Ok((rebuilt, lost))
 }
 
 /// Whether everything that was applied is visible and the heads are `expected` (sorted).

@@ -4,6 +4,8 @@
 //! - `documents`: automerge documents as appended changes, folded into a snapshot when the tail outgrows it.
 //! - `write`: commands of this device.
 //! - `outbox`: what the server does not have yet, in one lane a document.
+//! - `rebase`: what the server does not take leaves its document.
+//! - `rejected`: and stays with the person.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `repair`: what a server that was restored from a backup lacks.
@@ -36,6 +38,8 @@ mod others;
 mod outbox;
 mod pull;
 mod query;
+mod rebase;
+mod rejected;
 mod rejected_for;
 mod repair;
 mod tokens;
@@ -49,6 +53,8 @@ pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
 pub use repair::{Documents, SentAgain};
+pub use rebase::{DENIALS, Denies, NOT_REPLAYED};
+pub use rejected::{RejectedHere, RejectedKey};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -59,7 +65,7 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
@@ -69,6 +75,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
     include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
     include_str!("../../migrations/sqlite/0009_repair.sql"),
+    include_str!("../../migrations/sqlite/0010_rebase.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -143,6 +150,12 @@ pub enum WriteError {
     /// The record has no such earlier state.
     #[error("record {0} has no state {1}")]
     NoSuchState(DocId, crate::id::ChangeHash),
+    /// No such refused write.
+    #[error("this is not among what was refused any more")]
+    NotRefused,
+    /// It cannot be written again from here.
+    #[error("this cannot be written again by itself: {0}")]
+    NotRetried(&'static str),
     /// The record may not grow any more.
     #[error("record {doc_id} is full: its history has {bytes} bytes of at most {}", crate::limits::DOCUMENT_BYTES)]
     DocumentFull {
@@ -186,6 +199,7 @@ impl Store {
     pub fn open(path: &Path, writer: &str, rng: &mut dyn RngCore) -> Result<Self, StoreError> {
         let mut store = Self::open_for_reading(path, writer)?;
         store.draw_actor(rng)?;
+        store.rebase_blocked(rng)?;
         Ok(store)
     }
 

@@ -1,4 +1,4 @@
-//! `fitme erase`: records are deleted for good, and what was refused of them is forgotten; or the whole account is.
+//! `fitme erase`: records are deleted for good; or the whole account is.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -61,11 +61,6 @@ pub enum EraseError {
         /// What the file system says.
         reason: io::Error,
     },
-    /// What was refused belongs to a record that is here.
-    #[error(
-        "the record is still here, and what was refused is part of it on this device: only with it, by `fitme erase`, can it go"
-    )]
-    StillHere,
 }
 
 /// Deletes records for good, after asking.
@@ -100,24 +95,6 @@ fn confirm(yes: bool) -> Result<(), Refusal> {
         None => Err(EraseError::NobodyToAsk.into()),
         Some("yes") => Ok(()),
         Some(_) => Err(EraseError::NotConfirmed.into()),
-    }
-}
-
-/// Forgets what the server refused of a record that was erased.
-///
-/// # Errors
-/// [`Refusal`] where nothing of such a record was refused, or the record is still here.
-pub fn discard(id: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let own = store.rejected()?.into_iter().map(|write| write.doc_id);
-    let of_others = store.rejected_of_others()?.into_iter().map(|(_, write)| write.doc_id);
-    let refused: std::collections::BTreeSet<_> = own.chain(of_others).collect();
-    let doc_id = pick::one_of(refused.into_iter(), id)?;
-    match store.discard_rejected(doc_id)? {
-        0 => Err(EraseError::StillHere.into()),
-        _ => {
-            let done = out.paint(GOOD, "forgot");
-            Ok(out.say(PLAIN, format!("{done} what was refused of {}", pick::short(doc_id)))?)
-        }
     }
 }
 

@@ -1,18 +1,15 @@
-//! `fitme status` and `fitme rejected`: how far this home has come, and what the server refused.
+//! `fitme status`: how far this home has come.
 
 use std::io::Write;
 use std::path::Path;
 
 use anstyle::Style;
-use comfy_table::Cell;
-use fitme_core::store::{RejectedWrite, SentAgain, Status, Store};
-use fitme_core::wire::ERASED;
-use serde_json::{Map, Value, json};
+use fitme_core::store::{SentAgain, Status, Store};
+use serde_json::{Value, json};
 
 use super::describe::{count, number};
-use super::out::{self, BAD, FAINT, GOOD, Out, PLAIN, WAITING};
-use super::{Refusal, json, pick, when};
-use crate::record_json;
+use super::out::{BAD, FAINT, GOOD, Out, PLAIN, WAITING};
+use super::{Refusal, json, when};
 
 /// A clock that is off by less is nothing to tell a person of.
 const CLOCK_SLACK_MS: u64 = 2_000;
@@ -44,8 +41,11 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
     };
     let mut rows = vec![("account", PLAIN, account), ("sync", colour, sync), ("records", PLAIN, records(&status))];
     if status.rejected > 0 {
-        let line = format!("{}, see `fitme rejected`; {} wait beside them", writes(status.rejected), status.waiting);
-        rows.push(("refused", BAD, line));
+        rows.push(("refused", BAD, format!("{}, see `fitme rejected`", writes(status.rejected))));
+    }
+    if status.waiting > 0 {
+        let line = format!("{} to a damaged record wait beside what was refused of it", writes(status.waiting));
+        rows.push(("waiting", BAD, line));
     }
     if status.unapplied > 0 {
         rows.push(("unread", PLAIN, format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
@@ -107,7 +107,7 @@ fn sync(status: &Status, has_account: bool) -> (Style, String) {
         status.oldest_pending_at.map(|at| format!(" since {}", when::show(at, None).trim())).unwrap_or_default();
     match (status.pending, has_account) {
         (0, true) if status.rejected + status.waiting > 0 => {
-            (WAITING, "all but what the server refused, and what waits for that, is on the server".to_owned())
+            (WAITING, "all but what the server refused is on the server".to_owned())
         }
         (0, true) => (GOOD, "everything is on the server".to_owned()),
         (0, false) => (PLAIN, "nothing to send yet".to_owned()),
@@ -135,47 +135,4 @@ fn restored(sent: SentAgain) -> String {
 fn clock(offset_ms: i64) -> String {
     let seconds = number(offset_ms.unsigned_abs() as f64 / 1_000.0, 1);
     format!("this device's clock is {seconds} s {} the server's", if offset_ms > 0 { "behind" } else { "ahead of" })
-}
-
-/// Prints the writes that the server refused.
-///
-/// # Errors
-/// [`Refusal`] as the store gives it.
-pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let own = store.rejected()?.into_iter().map(|write| (None, write));
-    let rejected: Vec<_> =
-        own.chain(store.rejected_of_others()?.into_iter().map(|(of, write)| (Some(of), write))).collect();
-    if as_json {
-        return json::document(
-            &json!({ "rejected": rejected.iter().map(|(of, write)| rejection(of.as_deref(), write)).collect::<Vec<_>>() }),
-            out,
-        );
-    }
-    if rejected.is_empty() {
-        return Ok(out.say(PLAIN, "the server refused nothing")?);
-    }
-    let mut table = out.table(&["id", "of", "when", "why"]);
-    for (of, write) in &rejected {
-        table.add_row(vec![
-            out::faint(pick::short(write.doc_id)),
-            Cell::new(of.as_ref().map_or(write.collection.clone(), |of| format!("{} of {of}", write.collection))),
-            Cell::new(when::show(write.rejected_at, None)),
-            Cell::new(format!("{} ({})", write.message, write.code)),
-        ]);
-    }
-    out.print(&mut table)?;
-    let hint = "what you wrote is kept: `fitme rejected --json` prints it in full";
-    out.say(FAINT, hint)?;
-    // What is gone is refused for one of these reasons; what is here is part of its record.
-    if rejected.iter().any(|(_, write)| write.code == ERASED || write.record.is_null()) {
-        let hint = "of a record that is gone it is kept until `fitme rejected --discard ID`";
-        out.say(FAINT, hint)?;
-    }
-    Ok(())
-}
-
-fn rejection(of: Option<&str>, write: &RejectedWrite) -> Value {
-    let mut fields = Map::from_iter([("person".to_owned(), json!(of))]);
-    fields.extend(record_json::rejected(write));
-    Value::Object(fields)
 }

@@ -225,7 +225,7 @@ impl DeviceSession {
                 }
                 self.locate(store, effects)
             }
-            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
+            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, rng, effects),
             Frame::Entries(pages) => self.entries(store, pages, rng, effects),
             Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, rng, effects),
             Frame::More(more) => {
@@ -277,6 +277,7 @@ impl DeviceSession {
         batch: u64,
         receipts: &[Receipt],
         now_ms: i64,
+        rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let Some(pushed) = self.in_flight.pop_front() else {
@@ -286,10 +287,10 @@ impl DeviceSession {
             return Err(SessionError::OutOfTurn("receipts for another push"));
         }
         let refused = match pushed.owner {
-            None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
+            None => store.take_receipts(&pushed.entries, receipts, now_ms, rng)?,
             Some(owner) => {
                 let entries: Vec<_> = pushed.entries.iter().copied().zip(pushed.ids).collect();
-                store.take_receipts_for(owner, &entries, receipts, now_ms)?
+                store.take_receipts_for(owner, &entries, receipts, now_ms, rng)?
             }
         };
         if refused > 0 {

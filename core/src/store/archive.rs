@@ -9,6 +9,7 @@ use rand::RngCore;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
+use super::outbox::Asked;
 use super::write::{Command, feed_of};
 use super::{Original, Store, StoreError, WriteError, outbox};
 use crate::change::{self, BadChange, ChangeFacts};
@@ -249,7 +250,7 @@ fn put_back(
     for (facts, change) in &new {
         let entry = entry(*doc_id, facts, change, rng);
         row.add_payload(entry.payload.len());
-        outbox::queue(conn, &row, &entry, Some(facts.hash), None, now_ms, &Command::PutBack)?;
+        outbox::queue(conn, &row, &entry, Some(facts.hash), &Asked::plainly(&Command::PutBack, now_ms))?;
     }
     let bytes = row.payload_bytes as u64;
     if bytes > limits::DOCUMENT_BYTES {

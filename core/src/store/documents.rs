@@ -129,7 +129,8 @@ impl OpenDocuments {
     /// Takes the document out: whoever fails half-way leaves nothing stale behind.
     pub fn take(&mut self, conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Result<Automerge, StoreError> {
         match self.open.remove(&doc_id) {
-            Some((version, _, doc)) if version == row.version => Ok(doc),
+            // The heads too: of a document that went and came again, numbers of versions are given twice.
+            Some((version, _, doc)) if version == row.version && merge::heads(&doc) == row.heads => Ok(doc),
             _ => load(conn, doc_id, row),
         }
     }
@@ -205,6 +206,33 @@ fn save_proved(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Au
     row.unproved = false;
     row.save(conn, doc_id)?;
     project(conn, doc_id, row, doc)
+}
+
+/// Stores a document that lost changes, as a snapshot in the place of all that was here. One without any change is gone.
+pub(super) fn replace(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    doc: &Automerge,
+) -> Result<(), StoreError> {
+    row.version += 1;
+    row.heads = merge::heads(doc);
+    row.blocked = false;
+    row.unproved = false;
+    if !row.heads.is_empty() {
+        fold(conn, doc_id, row, doc)?;
+        row.save(conn, doc_id)?;
+        return project(conn, doc_id, row, doc);
+    }
+    for table in ["snapshots", "records", "documents"] {
+        conn.execute(&format!("DELETE FROM {table} WHERE doc_id = ?"), [doc_id.as_bytes()])?;
+    }
+    // What could not be applied is counted all the same.
+    if row.unapplied > 0 {
+        (row.snapshot_bytes, row.tail_bytes) = (0, 0);
+        row.save(conn, doc_id)?;
+    }
+    Ok(())
 }
 
 /// Stores a document as it came, with what a list shows of it, in place of what is here; it is loaded and proved when it is

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
 
-use super::{Batch, Command, RejectedWrite, Status, Store, StoreError, WriteError, Written, account};
+use super::{
+    Batch, Command, RejectedHere, RejectedKey, RejectedWrite, Status, Store, StoreError, WriteError, Written, account,
+};
 use crate::collection::Collection;
 use crate::id::{EntryId, FeedId};
 use crate::policy::{AccountId, Action, Denied, Permit, Place, judge};
@@ -32,6 +34,19 @@ impl Store {
             Command::Erase { .. } => return Err(Denied::OwnerOnly.into()),
             Command::Genesis | Command::Import { .. } | Command::PutBack | Command::SendAgain => None,
         };
+        self.may_write_for(owner, collection, now_ms)?;
+        let store = self.opened(owner)?;
+        store.rebase_blocked(rng)?;
+        store.write(command, now_ms, rng)
+    }
+
+    /// Makes the owner's store ready for a write that is allowed.
+    pub(super) fn may_write_for(
+        &mut self,
+        owner: AccountId,
+        collection: Option<Collection>,
+        now_ms: i64,
+    ) -> Result<(), WriteError> {
         self.judge_writing(owner, collection, now_ms)?;
         // Before the write: a crash in between leaves a name under which nothing waits.
         self.conn.execute("INSERT INTO written_for (owner) VALUES (?) ON CONFLICT DO NOTHING", [owner])?;
@@ -42,7 +57,7 @@ impl Store {
              ON CONFLICT (name) DO UPDATE SET actor = ?2, last_accepted = NULL WHERE actor <> ?2",
             (&writer, actor.as_bytes()),
         )?;
-        store.write(command, now_ms, rng)
+        Ok(())
     }
 
     fn judge_writing(&self, owner: AccountId, collection: Option<Collection>, now_ms: i64) -> Result<(), WriteError> {
@@ -123,6 +138,7 @@ impl Store {
         entries: &[(i64, EntryId)],
         receipts: &[Receipt],
         now_ms: i64,
+        rng: &mut dyn RngCore,
     ) -> Result<usize, StoreError> {
         let (mut waiting, mut answered) = (Vec::new(), Vec::new());
         for ((n, id), receipt) in entries.iter().zip(receipts) {
@@ -138,7 +154,7 @@ impl Store {
         }
         let (writer, actor) = (self.writer.clone(), self.actor()?);
         let store = self.opened(owner)?;
-        let refused = store.take_receipts(&waiting, &answered, now_ms)?;
+        let refused = store.take_receipts(&waiting, &answered, now_ms, rng)?;
         let tip: Option<Vec<u8>> = store
             .conn
             .query_row(
@@ -184,13 +200,16 @@ impl Store {
         Ok(())
     }
 
-    /// What of mine the server refused in the feeds of others, by their name.
-    pub fn rejected_of_others(&mut self) -> Result<Vec<(String, RejectedWrite)>, StoreError> {
+    /// What of mine the server refused in the feeds of others.
+    pub(super) fn rejected_of_others(&mut self) -> Result<Vec<RejectedHere>, StoreError> {
         let names: BTreeMap<_, _> = self.others()?.into_iter().map(|other| (other.account, other.name)).collect();
         let mut rejected = self.kept_writes()?;
         for owner in self.written_for()? {
-            let name = names.get(&owner).cloned().unwrap_or_default();
-            rejected.extend(self.opened(owner)?.rejected()?.into_iter().map(|write| (name.clone(), write)));
+            let of = Some(names.get(&owner).cloned().unwrap_or_default());
+            let writes = self.opened(owner)?.rejected()?.into_iter();
+            let here =
+                |write: RejectedWrite| RejectedHere { key: RejectedKey::Of(owner, write.n), of: of.clone(), write };
+            rejected.extend(writes.map(here));
         }
         Ok(rejected)
     }

@@ -238,7 +238,8 @@ impl Store {
         for statement in [
             "DELETE FROM records WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
             "DELETE FROM snapshots WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
-            "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
+            "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?1)
+               OR feed IN (SELECT feed FROM feeds WHERE wire = ?1)",
             "DELETE FROM outbox WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM entries WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM documents WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",

@@ -354,3 +354,32 @@ fn merge_in(
     }
     Ok(doc)
 }
+
+/// Tries once more what could not be applied when it came: a document that lost changes may have room for it.
+pub(super) fn apply_again(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    doc: &mut Automerge,
+) -> Result<(), StoreError> {
+    if row.unapplied == 0 {
+        return Ok(());
+    }
+    let mut query = conn.prepare_cached(
+        "SELECT n, payload FROM entries
+         WHERE doc_id = ? AND kind = ? AND change_hash IS NULL AND payload IS NOT NULL ORDER BY n",
+    )?;
+    let kept: Vec<(i64, Vec<u8>)> = query
+        .query_map((doc_id.as_bytes(), i32::from(EntryKind::Change)), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (n, payload) in kept {
+        let Ok(change) = change::reread(&payload) else { continue };
+        let mut attempt = doc.clone();
+        if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() {
+            *doc = attempt;
+            row.unapplied -= 1;
+            conn.execute("UPDATE entries SET change_hash = ?2 WHERE n = ?1", (n, &change.hash().0))?;
+        }
+    }
+    Ok(())
+}

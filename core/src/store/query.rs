@@ -92,6 +92,8 @@ pub struct Change {
 /// A write that the server refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedWrite {
+    /// Names it in its store.
+    pub n: i64,
     /// The record.
     pub doc_id: DocId,
     /// Its collection's name.
@@ -214,17 +216,18 @@ impl Store {
     /// Writes the server refused, oldest first.
     pub fn rejected(&self) -> Result<Vec<RejectedWrite>, StoreError> {
         let mut query = self.conn.prepare_cached(
-            "SELECT doc_id, collection, code, message, rejected_at, command, record FROM rejected ORDER BY n",
+            "SELECT n, doc_id, collection, code, message, rejected_at, command, record FROM rejected ORDER BY n",
         )?;
         let rows = query.query_map([], |row| {
             Ok(RejectedWrite {
-                doc_id: DocId(row.get(0)?),
-                collection: row.get(1)?,
-                code: row.get(2)?,
-                message: row.get(3)?,
-                rejected_at: row.get(4)?,
-                command: json(&row.get::<_, String>(5)?),
-                record: json(&row.get::<_, String>(6)?),
+                n: row.get(0)?,
+                doc_id: DocId(row.get(1)?),
+                collection: row.get(2)?,
+                code: row.get(3)?,
+                message: row.get(4)?,
+                rejected_at: row.get(5)?,
+                command: json(&row.get::<_, String>(6)?),
+                record: json(&row.get::<_, String>(7)?),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
-use super::{Command, RejectedWrite, Store, StoreError};
+use super::{Command, RejectedHere, RejectedKey, RejectedWrite, Store, StoreError};
 use crate::id::{DocId, EntryId, FeedId};
 use crate::policy::AccountId;
 use crate::wire::{self, Receipt};
@@ -68,11 +68,14 @@ impl Store {
     }
 
     /// The kept writes, oldest first, each with the name of whom it was for.
-    pub(super) fn kept_writes(&self) -> Result<Vec<(String, RejectedWrite)>, StoreError> {
+    pub(super) fn kept_writes(&self) -> Result<Vec<RejectedHere>, StoreError> {
         let mut query = self.conn.prepare_cached(
-            "SELECT doc_id, collection, code, message, rejected_at, command, owner_name FROM rejected_for ORDER BY n",
+            "SELECT doc_id, collection, code, message, rejected_at, command, n, owner_name FROM rejected_for ORDER BY n",
         )?;
-        let rows = query.query_map([], |row| Ok((row.get(6)?, write(row)?)))?;
+        let rows = query.query_map([], |row| {
+            let (n, name) = (row.get(6)?, row.get(7)?);
+            Ok(RejectedHere { key: RejectedKey::Kept(n), of: Some(name), write: write(row)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
@@ -93,8 +96,9 @@ fn unsent(conn: &Connection, feed: FeedId, name: &str, now_ms: i64) -> Result<Ve
 /// Those that it has refused.
 fn refused(conn: &Connection, feed: FeedId) -> Result<Vec<Unsettled>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT r.doc_id, r.collection, r.code, r.message, r.rejected_at, r.command, e.entry_id
-         FROM rejected r JOIN entries e USING (n) JOIN feeds f ON f.feed = e.feed WHERE f.wire = ? ORDER BY r.n",
+        "SELECT r.doc_id, r.collection, r.code, r.message, r.rejected_at, r.command, coalesce(r.entry_id, e.entry_id)
+         FROM rejected r LEFT JOIN entries e USING (n) JOIN feeds f ON f.feed = coalesce(r.feed, e.feed)
+         WHERE f.wire = ? ORDER BY r.n",
     )?;
     let rows = query.query_map([feed.0 as i64], unsettled)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -106,6 +110,7 @@ fn unsettled(row: &rusqlite::Row<'_>) -> rusqlite::Result<Unsettled> {
 
 fn write(row: &rusqlite::Row<'_>) -> rusqlite::Result<RejectedWrite> {
     Ok(RejectedWrite {
+        n: 0,
         doc_id: DocId(row.get(0)?),
         collection: row.get(1)?,
         code: row.get(2)?,

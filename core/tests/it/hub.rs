@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use fitme_core::change;
+use fitme_core::change::{self, ChangeFacts};
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, Epoch, FeedId, Installation};
@@ -81,6 +81,16 @@ impl Feed {
         questions.into_iter().map(answer).collect()
     }
 
+    /// Why a change may not stand where it does.
+    fn misplaced(&self, doc_id: DocId, facts: &ChangeFacts) -> Option<&'static str> {
+        let of_document = || self.entries.iter().filter(move |(received, ..)| received.entry.doc_id == doc_id);
+        if !facts.deps.iter().all(|dependency| of_document().any(|(_, hash, _)| hash == dependency)) {
+            return Some("depends_on_rejected");
+        }
+        let written = of_document().filter(|(.., actor)| *actor == facts.actor).count() as u64;
+        (facts.actor_seq != written + 1).then_some(if facts.actor_seq > written { "actor_gap" } else { "actor_forked" })
+    }
+
     fn erase(&mut self, erasure: &Entry) -> (u64, EntryId, Receipt) {
         if let Some((seq, entry_id)) = self.erased_by(erasure.doc_id) {
             return (seq, entry_id, Receipt::Duplicate { seq, entry_id });
@@ -102,6 +112,8 @@ pub struct Hub {
     feeds: BTreeMap<FeedId, Feed>,
     /// Documents whose entries are refused, with a code.
     pub refuse: BTreeMap<DocId, &'static str>,
+    /// Entries that are refused, by the time at which they were written.
+    pub refuse_at: BTreeMap<i64, &'static str>,
     /// Feeds that are further behind than this come as snapshots.
     pub bootstrap_from: u64,
     /// Documents in one page of them.
@@ -122,6 +134,7 @@ impl Hub {
         Self {
             feeds: feeds.collect(),
             refuse: BTreeMap::new(),
+            refuse_at: BTreeMap::new(),
             bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
             page_documents: 3,
             quarantined: BTreeMap::new(),
@@ -267,7 +280,7 @@ impl Hub {
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
                 }
-                if let Some(code) = self.refuse.get(&entry.doc_id) {
+                if let Some(code) = self.refuse.get(&entry.doc_id).or(self.refuse_at.get(&entry.device_time)) {
                     let why = Refusal { code: (*code).to_owned(), message: "The test refuses it.".to_owned() };
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
@@ -286,6 +299,11 @@ impl Hub {
                 let known = feed.entries.iter().position(|(known, hash, _)| {
                     known.id == entry.id() || known.entry.doc_id == entry.doc_id && *hash == facts.hash
                 });
+                if let Some(code) = feed.misplaced(entry.doc_id, &facts).filter(|_| known.is_none()) {
+                    let why = Refusal { code: code.to_owned(), message: "It stands on nothing.".to_owned() };
+                    settled.receipts.push(Receipt::Rejected(why));
+                    continue;
+                }
                 let (seq, id, receipt) = match known {
                     Some(at) => {
                         let id = feed.entries[at].0.id;

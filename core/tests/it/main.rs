@@ -7,6 +7,7 @@ mod erase;
 mod granting;
 mod hub;
 mod others;
+mod rebase;
 mod reconcile;
 mod records;
 mod repair;

@@ -81,7 +81,12 @@ fn under_way(toms: &mut Device) -> (i64, fitme_core::id::EntryId) {
 }
 
 fn codes(store: &mut Store) -> Vec<String> {
-    store.rejected_of_others().unwrap().into_iter().map(|(of, write)| format!("{of}: {}", write.code)).collect()
+    store
+        .all_rejected()
+        .unwrap()
+        .into_iter()
+        .filter_map(|one| Some(format!("{}: {}", one.of?, one.write.code)))
+        .collect()
 }
 
 #[test]
@@ -126,9 +131,10 @@ fn what_is_kept_goes_to_the_last_byte_when_it_is_discarded() {
     under_way(&mut toms);
     toms.store.revoke(FeedId(1), MORNING).unwrap();
     toms.restart();
-    let (_, write) = toms.store.rejected_of_others().unwrap().remove(0);
-    assert_eq!(write.command["fields"]["title"], "Leg day", "{}", write.command);
+    let refused = toms.store.all_rejected().unwrap().remove(0);
+    let command = &refused.write.command;
+    assert_eq!(command["fields"]["title"], "Leg day", "{command}");
     assert!(!toms.files_with("Leg day").is_empty());
-    assert_eq!(toms.store.discard_rejected(write.doc_id).unwrap(), 1);
+    assert!(toms.store.discard_rejected(refused.key).unwrap());
     assert_eq!(toms.files_with("Leg day"), [] as [std::path::PathBuf; 0]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use fitme_core::collection::Collection;
-use fitme_core::store::{Command, Store, StoreError, Sync, Tokens, WriteError};
+use fitme_core::store::{Command, Store, StoreError, Tokens, WriteError};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -179,31 +179,6 @@ fn a_long_record_is_folded_into_a_snapshot_and_reads_the_same() {
     let raw = rusqlite::Connection::open(phone.path()).unwrap();
     let snapshots: i64 = raw.query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0)).unwrap();
     assert_eq!(snapshots, 1);
-}
-
-/// I9 and I3: the refused entry comes back with its code and text, its document's later entries wait beside it, and every
-/// other document goes on.
-#[test]
-fn a_refused_entry_leaves_its_lane_and_stops_nothing_else() {
-    let mut hub = Hub::new();
-    let mut phone = Device::new("phone", 10);
-    phone.sign_in(&hub);
-    let bad = phone.log(Collection::Workouts, workout("Refused"));
-    let good = phone.log(Collection::Workouts, workout("Fine"));
-    phone.edit(bad, json!({ "note": "later" }));
-    hub.refuse.insert(bad, "document_full");
-    phone.sync(&mut hub);
-    let status = phone.store.status().unwrap();
-    assert_eq!((status.pending, status.rejected), (0, 2), "{status:?}");
-    let refused = phone.store.rejected().unwrap();
-    assert_eq!(refused[0].code, "document_full");
-    assert_eq!(refused[0].record["title"], "Refused");
-    assert_eq!(refused[0].command["do"], "create");
-    phone.edit(bad, json!({ "note": "later still" }));
-    phone.sync(&mut hub);
-    assert_eq!(phone.store.status().unwrap().waiting, 1);
-    let states: Vec<_> = phone.list(Collection::Workouts).into_iter().map(|row| (row.doc_id, row.sync)).collect();
-    assert!(states.contains(&(bad, Sync::Rejected)) && states.contains(&(good, Sync::Synced)), "{states:?}");
 }
 
 #[test]

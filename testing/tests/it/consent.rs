@@ -229,10 +229,11 @@ fn what_was_written_for_somebody_who_ended_it_stays_with_who_wrote_it() {
     assert!(tom.run(&["logout"]).stderr.contains("2 changes are not on the server"));
 
     let told = tom.done(&["rejected"]);
-    assert!(told.contains("workouts of Ann") && told.contains("fitme rejected --discard ID"), "{told}");
-    for refused in [edit, new] {
-        tom.done(&["rejected", "--discard", refused["id"].as_str().unwrap()]);
-    }
+    assert!(told.contains("workouts of Ann") && told.contains("fitme rejected show"), "{told}");
+    let retried = tom.run(&["rejected", "retry", "1"]);
+    assert!(retried.code == 1 && retried.stderr.contains("shared again"), "{}", retried.stderr);
+    tom.done(&["rejected", "discard", "1"]);
+    tom.done(&["rejected", "discard", "--all"]);
     assert_eq!(tom.done(&["rejected"]), "the server refused nothing\n");
     assert!(!holds(tom.home(), "slower next time"), "discarded to the last byte");
 }
