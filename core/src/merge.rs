@@ -52,6 +52,16 @@ pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Auto
     Ok(doc)
 }
 
+/// The changes of a document, each after those it builds on.
+pub fn changes(doc: &Automerge) -> Result<Vec<Change>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)
+}
+
+/// The document as a snapshot.
+pub fn save(doc: &Automerge) -> Result<Vec<u8>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.save())).map_err(MergeError::Unmergeable)
+}
+
 /// Whether everything that was applied is visible and the heads are `expected` (sorted).
 pub fn verify(doc: &Automerge, expected: &[ChangeHash]) -> Result<(), MergeError> {
     match doc.get_missing_deps(&[]).len() {

@@ -6,6 +6,7 @@ use automerge::legacy::{Key, ObjectId, Op, OpId, OpType};
 use automerge::{Automerge, ExpandedChange};
 
 use crate::id::{ActorId, ChangeHash};
+use crate::merge::{self, MergeError};
 
 /// Bytes of a path. Those of the tables have far fewer; what lies deeper than that is not named.
 const PATH_BYTES: usize = 1 << 10;
@@ -28,9 +29,12 @@ pub struct HistoryItem {
 }
 
 /// The changes of `doc`, each after those it builds on.
-pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
+///
+/// # Errors
+/// [`MergeError`] where the merge library cannot take the document apart again.
+pub fn history(doc: &Automerge) -> Result<Vec<HistoryItem>, MergeError> {
     let mut paths = HashMap::new();
-    let items = doc.get_changes(&[]).into_iter().filter_map(|change| {
+    let items = merge::changes(doc)?.into_iter().filter_map(|change| {
         let fields = fields(&change.decode(), &mut paths);
         Some(HistoryItem {
             hash: ChangeHash(change.hash().0),
@@ -41,7 +45,7 @@ pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
             fields,
         })
     });
-    items.collect()
+    Ok(items.collect())
 }
 
 fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<String> {
