@@ -23,6 +23,7 @@ mod out;
 mod pick;
 mod question;
 mod recovery;
+mod salvage;
 mod services;
 mod show;
 mod status;
@@ -230,6 +231,8 @@ enum Refusal {
     Erase(#[from] erase::EraseError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("the file of this home was damaged and is replaced, see above; nothing else was done: try again")]
+    Salvaged,
     #[error("this home is locked: use `fitme login --email {0}` to open it")]
     Locked(String),
     #[error(transparent)]
@@ -269,7 +272,7 @@ pub fn main() -> ExitCode {
 
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
-    let mut store = home.store(WRITER, &mut rand::rng())?;
+    let mut store = salvage::opened(&home, out)?;
     let opens = matches!(command, Command::Login(_) | Command::Password(_) | Command::Status { .. });
     if let Some(identity) = store.identity()?.filter(|_| !opens)
         && store.is_locked()?
@@ -284,6 +287,11 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     match carry_out(command, &home, &mut store, out) {
         Err(Refusal::Server(error @ (ServerError::Revoked | ServerError::Lost | ServerError::AccountErased))) => {
             Err(logout::obeyed(error, &home, store))
+        }
+        Err(refusal) if salvage::is_of_damage(&refusal, &store) => {
+            drop(store);
+            salvage::replace(&home, out)?;
+            Err(Refusal::Salvaged)
         }
         done => done,
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::documents::{self, DocumentRow, OpenDocuments};
-use super::{Store, StoreError, WriteError, erase, outbox};
+use super::{Store, StoreError, WriteError, erase, outbox, salvage};
 use crate::change;
 use crate::collection::Collection;
 use crate::entry::Entry;
@@ -126,6 +126,7 @@ impl Store {
             return Ok(Written { doc_id: *doc_id, changed: true });
         }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         let actor = super::writer_actor(&tx, &self.writer)?;
         let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
         let (doc_id, row, doc, changed) = writer.carry_out(command)?;
@@ -144,6 +145,7 @@ impl Store {
         rng: &mut dyn RngCore,
     ) -> Result<Vec<(DocId, ImportOutcome)>, WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         for original in originals {
             tx.prepare_cached(
                 "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -4,12 +4,19 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use fitme_core::session::RETRY_AFTER_HELLO;
+use fitme_core::store::LOST_TO_DAMAGE;
 use fitme_core::wire::goodbye::REASONS;
 use sync_server::error::ApiError;
 use sync_server::ingest::verdict::{Postponement, Rejection};
 
 const RETRY: (&str, &str) =
     (RETRY_AFTER_HELLO, "The device compares itself with the server first and pushes again by itself.");
+
+/// The one code that a device gives by itself.
+const SPOILT: (&str, &str) = (
+    LOST_TO_DAMAGE,
+    "This device's disk spoilt the change before it was sent: make it again; the damaged file is kept.",
+);
 
 const INTRODUCTION: &str = "# Errors
 
@@ -37,7 +44,7 @@ fn page() -> String {
         &mut page,
         "Entries refused for good",
         "The entry leaves the outbox and is kept with its text: `fitme rejected` shows it.",
-        Rejection::CODES.map(own),
+        Rejection::CODES.into_iter().chain([SPOILT]).map(own),
     );
     table(
         &mut page,
@@ -75,7 +82,7 @@ fn every_code_is_provoked_by_a_test() {
     for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
         read_all(&root().join(suite), &mut tests);
     }
-    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain([&RETRY]).map(|(code, _)| *code);
+    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain([&RETRY, &SPOILT]).map(|(code, _)| *code);
     let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
     let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unprovoked.is_empty(), "no test names these codes: {unprovoked:?}");

@@ -6,6 +6,7 @@ mod admin;
 mod archive;
 mod backup;
 mod consent;
+mod damaged;
 mod devices;
 mod erase;
 mod erase_account;
