@@ -193,7 +193,7 @@ enum Command {
     Sync(sync::How),
     /// Show what the server refused, and why
     Rejected {
-        /// Forget what was refused of a record that was erased
+        /// Forget what was refused of a record that was erased or is no longer shared
         #[arg(long, value_name = "ID", conflicts_with = "json")]
         discard: Option<String>,
         /// As JSON, after docs/schema/rejected.schema.json
@@ -233,10 +233,12 @@ enum Refusal {
     Server(#[from] ServerError),
     #[error("the file of this home was damaged and is replaced, see above; nothing else was done: try again")]
     Salvaged,
-    #[error("this home is locked: use `fitme login --email {0}` to open it")]
+    #[error("this home is locked: use `fitme login --email {0}` to open it, or `fitme logout --discard` to empty it")]
     Locked(String),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Import(#[from] archive::ImportError),
     #[error(transparent)]
     Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
@@ -264,7 +266,7 @@ pub fn main() -> ExitCode {
         Err(refusal) => {
             // What was done before the refusal is shown before it.
             let _reader_may_be_gone = out.flush();
-            let _nobody_to_tell = writeln!(io::stderr(), "fitme: {refusal}");
+            out::complain(refusal);
             ExitCode::from(REFUSED)
         }
     }
@@ -273,7 +275,11 @@ pub fn main() -> ExitCode {
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
     let mut store = salvage::opened(&home, out)?;
-    let opens = matches!(command, Command::Login(_) | Command::Password(_) | Command::Status { .. });
+    let opens = match &command {
+        Command::Login(_) | Command::Password(_) | Command::Status { .. } => true,
+        Command::Logout(how) => how.discard,
+        _ => false,
+    };
     if let Some(identity) = store.identity()?.filter(|_| !opens)
         && store.is_locked()?
     {

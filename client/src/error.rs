@@ -92,6 +92,20 @@ impl ServerError {
         }
     }
 
+    /// The same from a server that this home need not belong to: what becomes of this device is for its own server to say, and a
+    /// mistyped address must not be able to empty it.
+    pub(crate) fn of_any_server(self) -> Self {
+        let (code, what) = match self {
+            Self::Revoked => ("device_revoked", "this device was revoked"),
+            Self::Lost => ("device_lost", "this device was reported lost"),
+            Self::AccountErased => ("account_erased", "this account was erased"),
+            other => return other,
+        };
+        let message =
+            format!("this server says that {what}; it is not the one of this home, so nothing was changed here");
+        Self::Refused { code: code.to_owned(), message, retry_after: Duration::ZERO }
+    }
+
     /// Whether it can be better by itself in a while.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use fitme_core::limits;
-use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
+use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession, Progress};
 use fitme_core::store::{Applied, Ended, Store, Tokens};
 use fitme_core::wire::{self, Frame, Goodbye, Reason, Token};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -62,6 +62,15 @@ pub struct Report {
     pub took: Duration,
 }
 
+impl Report {
+    /// Adds what was stored.
+    pub(crate) fn count(&mut self, applied: &Applied) {
+        self.received += applied.entries;
+        self.changed_records += applied.changed();
+        self.erased += applied.erased.len();
+    }
+}
+
 /// What observers of a live sync hear.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
@@ -71,6 +80,8 @@ pub enum News {
     Synced,
     /// Records changed.
     Applied(Applied),
+    /// Records came whole, because this device was far behind.
+    Received(Applied, Progress),
     /// Somebody no longer shares something; it was removed from this device.
     Revoked(Ended),
     /// The server refused so many writes.
@@ -86,8 +97,14 @@ pub enum News {
 
 /// Syncs until everything is on both sides.
 pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
+    until_synced_telling(store, None).await
+}
+
+/// The same, and tells how it goes on; a full channel loses news, never data.
+pub async fn until_synced_telling(store: &mut Store, news: Option<mpsc::Sender<News>>) -> Result<Report, ServerError> {
     let started = Instant::now();
     let mut connection = Connection::open(store).await?;
+    connection.news = news;
     connection.event(store, DeviceEvent::Opened).await?;
     while !connection.synced {
         let renewal = tokio::time::sleep_until(connection.renew_at);
@@ -239,10 +256,12 @@ impl Connection {
         match effect {
             DeviceEffect::Send(bytes) => return self.send(bytes),
             DeviceEffect::Applied(applied) => {
-                self.report.received += applied.entries;
-                self.report.changed_records += applied.changed();
-                self.report.erased += applied.erased.len();
+                self.report.count(&applied);
                 self.tell(News::Applied(applied));
+            }
+            DeviceEffect::Received(applied, progress) => {
+                self.report.count(&applied);
+                self.tell(News::Received(applied, progress));
             }
             DeviceEffect::Refused(entries) => {
                 self.report.refused += entries;
@@ -303,7 +322,7 @@ fn instant_of(tokens: &Tokens) -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_millis(left.unsigned_abs())
 }
 
-fn tell(observers: &mpsc::Sender<News>, news: News) {
+pub(crate) fn tell(observers: &mpsc::Sender<News>, news: News) {
     let _observer_is_slow = observers.try_send(news);
 }
 

@@ -45,6 +45,19 @@ pub fn apply_read(doc: &mut Automerge, changes: Vec<Change>) -> Result<(), Merge
     fenced(|| doc.apply_changes(changes)).map_err(MergeError::Unmergeable)
 }
 
+/// Applies what `other` has more.
+pub fn join(doc: &mut Automerge, other: &Automerge) -> Result<(), MergeError> {
+    let changes =
+        fenced(|| Ok::<_, std::convert::Infallible>(other.get_changes(&[]))).map_err(MergeError::Undecodable)?;
+    let new = changes.into_iter().filter(|change| !holds(doc, ChangeHash(change.hash().0))).collect();
+    apply_read(doc, new)
+}
+
+/// Whether the change is part of the document.
+pub fn holds(doc: &Automerge, change: ChangeHash) -> bool {
+    doc.get_change_meta_by_hash(&Hash(change.0)).is_some()
+}
+
 /// A document made of change chunks alone.
 pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Automerge, MergeError> {
     let mut doc = record::blank();

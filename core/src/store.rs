@@ -6,11 +6,13 @@
 //! - `outbox`: what the server does not have yet, in one lane a document.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
 //! - `salvage`: a new file made of what can be read of a damaged one.
+//! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use crate::record::Invalid;
 
 mod account;
 mod archive;
+mod bootstrap;
 mod documents;
 mod erase;
 mod for_others;
@@ -33,12 +36,14 @@ mod others;
 mod outbox;
 mod pull;
 mod query;
+mod rejected_for;
 mod salvage;
 mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
+pub use bootstrap::{Bootstrapped, Coming};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
@@ -54,13 +59,15 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
     include_str!("../../migrations/sqlite/0006_erase.sql"),
+    include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
+    include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -99,6 +106,12 @@ pub enum StoreError {
     /// Another process put the file aside, because it was damaged, and made a new one of it.
     #[error("the file of this home was damaged and has just been replaced: nothing was written, try again")]
     Replaced,
+    /// The same of a document that the server has.
+    #[error(
+        "record {0} is damaged here. The server has it, and it comes again with the next sync; nothing of it that was \
+         written here is lost"
+    )]
+    ComesAgain(DocId),
     /// What somebody no longer shares could not be removed; it is tried again at the next contact with the server.
     #[error("what is no longer shared with you could not be removed from this device: {0}")]
     NotRemoved(std::io::Error),

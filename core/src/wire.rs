@@ -14,6 +14,7 @@ use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
 use crate::policy::Access;
 
+pub mod bootstrap;
 mod census;
 mod cursors;
 mod entries;
@@ -26,11 +27,13 @@ pub use fitme_proto::v1::{EntryKind, Want};
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 3;
+pub const MINOR: u32 = 4;
 /// From this minor version on a device knows feeds of others.
 pub const SHARED_FEEDS_MINOR: u32 = 1;
 /// From this minor version on a device erases what was erased elsewhere, and counts entries that were emptied.
 pub const ERASURES_MINOR: u32 = 3;
+/// From this minor version on a device stores snapshots where it is far behind.
+pub const BOOTSTRAP_MINOR: u32 = 4;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -84,6 +87,7 @@ pub enum Frame {
     Push { batch: u64, feeds: Vec<FeedPush> },
     Receipts { batch: u64, receipts: Vec<Receipt> },
     Entries(Vec<FeedPage>),
+    Bootstrap { feeds: Vec<bootstrap::FeedBootstrap>, tokens: Vec<bootstrap::Token> },
     FeedGranted(FeedGranted),
     FeedRevoked(FeedId),
     Credit { bytes: u64 },
@@ -119,6 +123,8 @@ pub struct Hello {
     pub cursors: Option<Cursors>,
     /// One-shot exchange: bytes the answer may have; 0 = the server's own bound.
     pub max_bytes: u32,
+    /// Where the snapshots of feeds go on, or that they are not wanted.
+    pub bootstrap: Vec<bootstrap::Token>,
 }
 
 /// The server's answer to Hello.
@@ -217,6 +223,9 @@ pub enum Receipt {
 pub const ERASED: &str = "erased";
 /// The same as a sentence.
 pub const ERASED_SENTENCE: &str = "the record was erased, and its id is never used again; log it anew if it is needed";
+
+/// The code of an entry that its author may not write where it belongs, or not any more.
+pub const NOT_YOUR_FEED: &str = "not_your_feed";
 
 /// Why an entry was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,6 +334,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             summary: hello.summary.to_vec().into(),
             cursors: hello.cursors.as_ref().map(Cursors::to_proto),
             max_bytes: hello.max_bytes,
+            bootstrap: hello.bootstrap.iter().map(bootstrap::token_to_proto).collect(),
         }),
         Frame::Welcome(welcome) => Body::Welcome(proto::Welcome {
             installation: welcome.installation.0.to_vec().into(),
@@ -345,6 +355,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
         Frame::Entries(pages) => {
             Body::Entries(proto::Entries { feeds: pages.iter().map(entries::page_to_proto).collect() })
         }
+        Frame::Bootstrap { feeds, tokens } => Body::Bootstrap(bootstrap::to_proto(feeds, tokens)),
         Frame::FeedGranted(granted) => Body::FeedGranted(proto::FeedGranted {
             feed: granted.feed.0,
             account: granted.account.to_vec().into(),
@@ -384,6 +395,7 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
         Body::Entries(entries) => {
             Frame::Entries(entries.feeds.into_iter().map(entries::page_from_proto).collect::<Result<_, _>>()?)
         }
+        Body::Bootstrap(page) => bootstrap::from_proto(page)?,
         Body::FeedGranted(granted) => Frame::FeedGranted(FeedGranted {
             feed: feed(granted.feed)?,
             account: fixed("account", &granted.account)?,
@@ -428,6 +440,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         summary: fixed("summary", &hello.summary)?,
         cursors: hello.cursors.as_ref().map(Cursors::from_proto).transpose()?,
         max_bytes: hello.max_bytes,
+        bootstrap: bootstrap::tokens_from_proto(hello.bootstrap)?,
     })
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Device;
+use crate::bootstrap;
 use crate::clock::Clock;
 use crate::fanout::Fanout;
 use crate::feeds;
@@ -119,13 +120,30 @@ impl Engine {
                 };
                 match page {
                     Some(page) => Performed::Event(ServerEvent::Page(page)),
-                    None => {
-                        let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
-                        Performed::Event(ServerEvent::Denied(Arc::new(grants)))
-                    }
+                    None => self.denied(device).await?,
                 }
             }
+            ServerEffect::ReadSnapshots { others: false, asked, max_bytes } => {
+                let read = Box::pin(bootstrap::read(&self.pool, device.account, &asked, max_bytes)).await?;
+                Performed::Event(ServerEvent::Snapshots(read))
+            }
+            ServerEffect::ReadSnapshots { others: true, asked, max_bytes } => {
+                let (mut read, now_ms) = (Vec::new(), self.clock.now_ms());
+                for one in asked {
+                    match Box::pin(bootstrap::read_of_other(&self.pool, device, one, max_bytes, now_ms)).await? {
+                        Some(page) => read.extend(page),
+                        None => return self.denied(device).await,
+                    }
+                }
+                Performed::Event(ServerEvent::Snapshots(read))
+            }
         })
+    }
+
+    /// What the account may read of others now, because something of it was asked for and may not be read.
+    async fn denied(&self, device: Device) -> Result<Performed, sqlx::Error> {
+        let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
+        Ok(Performed::Event(ServerEvent::Denied(Arc::new(grants))))
     }
 
     /// The feeds that the account may have to be told of.

@@ -8,7 +8,7 @@ use fitme_core::store::{Command, Store};
 
 use super::account::{Secret, secret};
 use super::describe::number;
-use super::out::{FAINT, GOOD, Out, WAITING};
+use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, edit, pick, question, runtime, when};
 use crate::clock::now_ms;
 use crate::erase::{self, Receipt};
@@ -76,18 +76,18 @@ pub fn run(what: &What, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
     let records: Vec<_> = what.ids.iter().map(|id| pick::record(store, id)).collect::<Result<_, _>>()?;
     for doc_id in &records {
         let line = edit::line(store, *doc_id, out)?;
-        writeln!(out, "{} {line}", out.paint(WAITING, "erase for good:"))?;
+        out.say(PLAIN, format!("{} {line}", out.paint(WAITING, "erase for good:")))?;
     }
     out.flush()?;
     confirm(what.yes)?;
     for doc_id in &records {
         store.write(&Command::Erase { doc_id: *doc_id }, now_ms(), &mut rand::rng())?;
-        writeln!(out, "{} {}", out.paint(GOOD, "erased"), pick::short(*doc_id))?;
+        out.say(PLAIN, format!("{} {}", out.paint(GOOD, "erased"), pick::short(*doc_id)))?;
     }
     if store.identity()?.is_some() {
         let hint =
             "the server and your other devices erase it with their next sync; backups keep it until they age out";
-        writeln!(out, "{}", out.paint(FAINT, hint))?;
+        out.say(FAINT, hint)?;
     }
     Ok(())
 }
@@ -114,7 +114,10 @@ pub fn discard(id: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal
     let doc_id = pick::one_of(refused.into_iter(), id)?;
     match store.discard_rejected(doc_id)? {
         0 => Err(EraseError::StillHere.into()),
-        _ => Ok(writeln!(out, "{} what was refused of {}", out.paint(GOOD, "forgot"), pick::short(doc_id))?),
+        _ => {
+            let done = out.paint(GOOD, "forgot");
+            Ok(out.say(PLAIN, format!("{done} what was refused of {}", pick::short(doc_id)))?)
+        }
     }
 }
 
@@ -138,7 +141,7 @@ pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Res
         File::create_new(file).map_err(taken)
     });
     let file = file.transpose()?;
-    let asked = secret(None, Secret::Known).map_err(Refusal::from).and_then(|password| {
+    let asked = secret(None, Secret::Current).map_err(Refusal::from).and_then(|password| {
         Ok(runtime()?.block_on(erase::account(&mut store, &email, &password, what.code.as_deref()))?)
     });
     let receipt = asked.inspect_err(|_| {
@@ -154,21 +157,20 @@ pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Res
     if let Some(mut file) = file {
         file.write_all(serde_json::to_string_pretty(&receipt).unwrap_or_default().as_bytes())?;
     }
-    writeln!(out, "{}; this home is empty", out.paint(GOOD, "account erased"))?;
-    Ok(())
+    Ok(out.say(PLAIN, format!("{}; this home is empty", out.paint(GOOD, "account erased")))?)
 }
 
 fn print(receipt: &Receipt, out: &mut Out) -> io::Result<()> {
-    writeln!(out, "account {}, erased {}", receipt.account, when::show(receipt.erased_at, None).trim())?;
+    out.say(PLAIN, format!("account {}, erased {}", receipt.account, when::show(receipt.erased_at, None).trim()))?;
     for removed in &receipt.removed {
         writeln!(out, "  {:>10}  {}", number(removed.rows as f64, 0), removed.table)?;
     }
     let devices = number(receipt.devices as f64, 0);
-    writeln!(out, "devices, which empty themselves when they next reach the server: {devices}")?;
-    writeln!(out, "people from whose devices it goes: {}", number(receipt.shared_with as f64, 0))?;
-    writeln!(out, "backups may hold it until {}", when::show(receipt.backups_until, None).trim())?;
+    out.say(PLAIN, format!("devices, which empty themselves when they next reach the server: {devices}"))?;
+    out.say(PLAIN, format!("people from whose devices it goes: {}", number(receipt.shared_with as f64, 0)))?;
+    out.say(PLAIN, format!("backups may hold it until {}", when::show(receipt.backups_until, None).trim()))?;
     for stays in &receipt.stays {
-        writeln!(out, "{}", out.paint(FAINT, format!("what stays: {stays}")))?;
+        out.say(FAINT, format!("what stays: {stays}"))?;
     }
     Ok(())
 }

@@ -136,8 +136,7 @@ pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), R
         );
     }
     if rejected.is_empty() {
-        writeln!(out, "the server refused nothing")?;
-        return Ok(());
+        return Ok(out.say(PLAIN, "the server refused nothing")?);
     }
     let mut table = out.table(&["id", "of", "when", "why"]);
     for (of, write) in &rejected {
@@ -150,10 +149,11 @@ pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), R
     }
     out.print(&mut table)?;
     let hint = "what you wrote is kept: `fitme rejected --json` prints it in full";
-    writeln!(out, "{}", out.paint(FAINT, hint))?;
-    if rejected.iter().any(|(_, write)| write.code == ERASED) {
-        let hint = "of a record that was erased it is kept until `fitme rejected --discard ID`";
-        writeln!(out, "{}", out.paint(FAINT, hint))?;
+    out.say(FAINT, hint)?;
+    // What is gone is refused for one of these reasons; what is here is part of its record.
+    if rejected.iter().any(|(_, write)| write.code == ERASED || write.record.is_null()) {
+        let hint = "of a record that is gone it is kept until `fitme rejected --discard ID`";
+        out.say(FAINT, hint)?;
     }
     Ok(())
 }

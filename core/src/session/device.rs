@@ -5,13 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::RngCore;
 
 use super::{RETRY_AFTER_HELLO, summary};
-use crate::id::FeedId;
+use crate::entry::Entry;
+use crate::id::{EntryId, FeedId};
 use crate::limits;
 use crate::policy::AccountId;
 use crate::store::{Applied, Batch, Ended, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
     self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
 };
+
+mod bootstrap;
+
+pub use bootstrap::Progress;
+
+use bootstrap::Snapshots;
 
 /// How long to wait, in milliseconds, before entries that were not decided are pushed again.
 const RETRY_AFTER_MS: u32 = 1_000;
@@ -51,6 +58,8 @@ pub enum DeviceEffect {
     Send(Vec<u8>),
     /// Tell observers: records changed.
     Applied(Applied),
+    /// Tell observers: records came whole, because this device was far behind.
+    Received(Applied, Progress),
     /// Tell the person: somebody no longer shares something; it was removed from this device.
     Revoked(Ended),
     /// Tell the person: so many writes were refused.
@@ -78,6 +87,8 @@ struct InFlight {
     owner: Option<AccountId>,
     /// Numbers in the store.
     entries: Vec<i64>,
+    /// Of entries for somebody else: their store may be gone when the receipts come.
+    ids: Vec<EntryId>,
     /// Their feeds.
     feeds: Vec<FeedId>,
 }
@@ -102,6 +113,7 @@ pub struct DeviceSession {
     owed: BTreeMap<FeedId, u64>,
     unconfirmed: u64,
     reported_synced: bool,
+    snapshots: Snapshots,
 }
 
 impl DeviceSession {
@@ -119,6 +131,7 @@ impl DeviceSession {
             owed: BTreeMap::new(),
             unconfirmed: 0,
             reported_synced: false,
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -167,6 +180,7 @@ impl DeviceSession {
             summary: summary(feeds.iter().map(|row| (row.feed, row.epoch, row.cursor, row.digest))),
             cursors: fits.then_some(cursors),
             max_bytes: self.max_bytes,
+            bootstrap: store.bootstrap_tokens()?,
         };
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {
@@ -190,13 +204,14 @@ impl DeviceSession {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
             Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
             Frame::FeedRevoked(feed) => {
-                if let Some(ended) = store.revoke(feed)? {
+                if let Some(ended) = store.revoke(feed, now_ms)? {
                     effects.push(DeviceEffect::Revoked(ended));
                 }
                 Ok(())
             }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
-            Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
+            Frame::Entries(pages) => self.entries(store, pages, rng, effects),
+            Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, rng, effects),
             Frame::More(more) => {
                 self.caught_up = !more;
                 Ok(())
@@ -255,7 +270,10 @@ impl DeviceSession {
         }
         let refused = match pushed.owner {
             None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
-            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms)?,
+            Some(owner) => {
+                let entries: Vec<_> = pushed.entries.iter().copied().zip(pushed.ids).collect();
+                store.take_receipts_for(owner, &entries, receipts, now_ms)?
+            }
         };
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));
@@ -286,20 +304,33 @@ impl DeviceSession {
     fn entries(
         &mut self,
         store: &mut Store,
-        pages: &[FeedPage],
+        pages: Vec<FeedPage>,
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
-        let applied = store.apply(pages)?;
+        let (pages, dropped) = self.in_order(store, pages)?;
+        let applied = store.apply(&pages)?;
         for actor in &applied.shared_actors {
             store.renew_actor(*actor, rng)?;
         }
-        self.unconfirmed += applied.bytes;
+        self.confirm(applied.bytes + dropped, effects)?;
+        self.settle_owed(store)?;
+        if applied.comes_again {
+            let message =
+                "a damaged record comes again from the server, whose other records are received again as well";
+            let (reason, message) = (Reason::Unavailable, message.to_owned());
+            effects.push(DeviceEffect::Closed(Goodbye { reason, message, retry_after_ms: RETRY_AFTER_MS }));
+        }
+        effects.push(DeviceEffect::Applied(applied));
+        Ok(())
+    }
+
+    /// Lets the server send so many bytes more.
+    fn confirm(&mut self, bytes: u64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        self.unconfirmed += bytes;
         if self.max_bytes == 0 && self.unconfirmed >= limits::UNCONFIRMED_BYTES / 4 {
             send(&Frame::Credit { bytes: std::mem::take(&mut self.unconfirmed) }, effects)?;
         }
-        self.settle_owed(store)?;
-        effects.push(DeviceEffect::Applied(applied));
         Ok(())
     }
 
@@ -323,7 +354,11 @@ impl DeviceSession {
     ) -> Result<bool, SessionError> {
         let Some((owner, batch)) = self.next_batch_of(store, max_bytes)? else { return Ok(false) };
         let feeds = batch.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len())).collect();
-        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, feeds };
+        let ids = match owner {
+            None => Vec::new(),
+            Some(_) => batch.feeds.iter().flat_map(|push| &push.entries).map(Entry::id).collect(),
+        };
+        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, ids, feeds };
         send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
         match owner {
             None => self.pushed = batch.last,

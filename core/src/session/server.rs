@@ -9,14 +9,19 @@ use crate::change;
 use crate::id::{ActorId, EntryId, FeedId};
 use crate::limits;
 use crate::policy::Access;
+use crate::wire::bootstrap::Token;
 use crate::wire::{
     self, Cursors, Emptied, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt,
     Refusal, Want, Welcome, WireError,
 };
 
+mod bootstrap;
 mod events;
 
+pub use bootstrap::{Place, SnapshotsAsked, SnapshotsRead};
 pub use events::*;
+
+use bootstrap::Bootstrapping;
 
 /// Nothing was decided about a push of a one-shot exchange, because the device may be restored or cloned, or the server
 /// another one; the device reads Welcome and pushes again.
@@ -35,6 +40,8 @@ struct Feed {
     reading: bool,
     /// Own entries were just committed and come from memory in a moment: reading them back would be wasted.
     awaits_live: bool,
+    /// It comes as snapshots first. Boxed, because a trainer's idle sessions have thousands of feeds.
+    bootstrap: Option<Box<Bootstrapping>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +82,12 @@ pub struct ServerSession {
     shares: bool,
     /// The device can erase what was erased elsewhere.
     erases: bool,
+    /// The device stores snapshots.
+    bootstraps: bool,
+    /// Feeds that are further behind than this many entries come as snapshots.
+    bootstrap_from: u64,
+    /// What the device knows of snapshots that began to come in earlier sessions.
+    tokens: BTreeMap<FeedId, Token>,
     /// Entries follow the Welcome; `More(false)` is owed when they are through.
     catching_up: bool,
     /// One-shot: a push that came before the account was read.
@@ -96,6 +109,9 @@ impl ServerSession {
             grants_version: 0,
             shares: false,
             erases: false,
+            bootstraps: false,
+            bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
+            tokens: BTreeMap::new(),
             catching_up: false,
             early: None,
         }
@@ -110,6 +126,7 @@ impl ServerSession {
             ServerEvent::EpochsRenewed => self.epochs_renewed(&mut effects),
             ServerEvent::Settled(settled) => self.settled(settled, &mut effects),
             ServerEvent::Page(page) => self.page(page, &mut effects),
+            ServerEvent::Snapshots(read) => self.snapshots(read, &mut effects),
             ServerEvent::Live(live) => self.live(live, &mut effects),
             ServerEvent::Regranted(grants) => self.regranted(&grants, &mut effects),
             ServerEvent::Denied(grants) => {
@@ -180,6 +197,11 @@ impl ServerSession {
                 self.unconfirmed = self.unconfirmed.saturating_sub(bytes);
                 Ok(())
             }
+            (Frame::Bootstrap { feeds, tokens }, phase @ Phase::Live) if feeds.is_empty() => {
+                self.phase = phase;
+                self.refused(&tokens);
+                Ok(())
+            }
             (Frame::Renew(token), phase @ Phase::Live) if self.mode == Mode::Socket => {
                 self.phase = phase;
                 effects.push(ServerEffect::Renew(token));
@@ -202,6 +224,8 @@ impl ServerSession {
         }
         self.shares = hello.minor >= wire::SHARED_FEEDS_MINOR;
         self.erases = hello.minor >= wire::ERASURES_MINOR;
+        self.bootstraps = hello.minor >= wire::BOOTSTRAP_MINOR;
+        self.tokens = hello.bootstrap.iter().map(|token| (token.feed, *token)).collect();
         let cursors = hello.cursors.clone().unwrap_or_default();
         effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
         self.phase = Phase::Loading(hello);
@@ -310,7 +334,9 @@ impl ServerSession {
             if sent.is_none() {
                 self.send(&Frame::FeedGranted(granted_frame(feed)), effects)?;
             }
-            self.feeds.insert(feed.feed, Feed::new(account.account, feed, sent.unwrap_or(0)));
+            let bootstrap = self.bootstrap_of(feed, sent.unwrap_or(0));
+            let new = Feed { bootstrap, ..Feed::new(account.account, feed, sent.unwrap_or(0)) };
+            self.feeds.insert(feed.feed, new);
         }
         self.grants_version = account.grants_version;
         self.catching_up = self.feeds.values().any(|feed| feed.sent < feed.head);
@@ -346,8 +372,12 @@ impl ServerSession {
                 Some(known) => known.granted = Some(granted.access),
                 None => {
                     // One page is read in any case: what was committed since the head was read is not to be missed.
-                    let feed =
-                        Feed { granted: Some(granted.access), head: granted.head.max(1), ..Feed::unread(granted) };
+                    let feed = Feed {
+                        granted: Some(granted.access),
+                        head: granted.head.max(1),
+                        bootstrap: self.bootstrap_of(granted, 0),
+                        ..Feed::unread(granted)
+                    };
                     self.feeds.insert(granted.feed, feed);
                 }
             }
@@ -439,7 +469,7 @@ impl ServerSession {
         self.expect_live(live.feed, false);
         let Some(feed) = self.feeds.get(&live.feed) else { return Ok(()) };
         // Somebody else's is read from the database, where it is judged at that moment.
-        if feed.granted.is_some() {
+        if feed.granted.is_some() || feed.bootstrap.is_some() {
             return Ok(());
         }
         if !matches!(self.phase, Phase::Live) || feed.reading || feed.sent + 1 < live.first_seq || feed.sent >= last {
@@ -515,17 +545,26 @@ impl ServerSession {
         if self.mode == Mode::Once && self.ingesting > 0 {
             return Ok(());
         }
-        let behind = self.feeds.iter_mut().find(|(id, feed)| {
-            feed.sent < feed.head && !(feed.awaits_live && self.own.contains_key(&(**id, feed.sent + 1)))
-        });
-        match behind {
+        let is_behind = |(id, feed): &(&FeedId, &Feed)| {
+            let comes = feed.awaits_live && self.own.contains_key(&(**id, feed.sent + 1));
+            feed.bootstrap.is_none() && feed.sent < feed.head && !comes
+        };
+        let behind = self.feeds.iter().find(is_behind).map(|(id, _)| *id);
+        if let Some(snapshots) = self.snapshots_due(behind.is_some()) {
+            if self.unconfirmed < self.window {
+                self.reading = 1;
+                effects.push(snapshots);
+            }
+            return Ok(());
+        }
+        match behind.and_then(|id| Some((id, self.feeds.get_mut(&id)?))) {
             Some((id, feed)) if self.unconfirmed < self.window => {
                 feed.reading = true;
                 self.reading = 1;
                 let room = usize::try_from(self.window - self.unconfirmed).unwrap_or(usize::MAX);
                 let max_bytes = limits::ENTRIES_PAGE_BYTES.min(room);
                 let others = feed.granted.is_some();
-                effects.push(ServerEffect::Read { feed: *id, others, after: feed.sent, max_bytes });
+                effects.push(ServerEffect::Read { feed: id, others, after: feed.sent, max_bytes });
                 Ok(())
             }
             None if self.catching_up && self.mode == Mode::Socket => {
@@ -597,7 +636,15 @@ impl Feed {
     }
 
     fn unread(feed: &AccountFeed) -> Self {
-        Self { granted: None, sent: 0, head: feed.head, merged: feed.merged, reading: false, awaits_live: false }
+        Self {
+            granted: None,
+            sent: 0,
+            head: feed.head,
+            merged: feed.merged,
+            reading: false,
+            awaits_live: false,
+            bootstrap: None,
+        }
     }
 }
 

@@ -281,6 +281,7 @@ impl Store {
 /// A feed in another epoch than the known one starts again from its first entry: what is here already is recognised,
 /// and what the server has more is received.
 pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
+    super::bootstrap::forget_other_epochs(conn, feed)?;
     conn.prepare_cached(
         "INSERT INTO feeds (collection, scope, wire, epoch) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, scope)
          DO UPDATE SET wire = ?3, epoch = ?4, cursor = 0, merged_seq = 0,

@@ -227,15 +227,6 @@ fn put_back(
     rng: &mut dyn RngCore,
 ) -> Result<Vec<ActorId>, WriteError> {
     let ArchivedDocument { collection, doc_id, changes } = document;
-    let mut new = Vec::new();
-    for (facts, change) in changes {
-        if !outbox::is_known(conn, *doc_id, facts.hash)? {
-            new.push((facts, change));
-        }
-    }
-    if new.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut row = match DocumentRow::of(conn, *doc_id)? {
         Some(row) if row.collection != collection.name() => {
             return Err(
@@ -249,7 +240,12 @@ fn put_back(
     };
     let damaged = |reason| StoreError::Damaged { doc_id: *doc_id, reason };
     let mut doc = open.take(conn, *doc_id, &row)?;
-    merge::apply_read(&mut doc, new.iter().map(|(_, change)| (*change).clone()).collect()).map_err(damaged)?;
+    let new: Vec<_> = changes.iter().filter(|(facts, _)| !merge::holds(&doc, facts.hash)).collect();
+    if new.is_empty() {
+        open.keep(*doc_id, row.version, doc);
+        return Ok(Vec::new());
+    }
+    merge::apply_read(&mut doc, new.iter().map(|(_, change)| change.clone()).collect()).map_err(damaged)?;
     merge::verify(&doc, &merge::heads(&doc)).map_err(damaged)?;
     for (facts, change) in &new {
         let entry = entry(*doc_id, facts, change, rng);

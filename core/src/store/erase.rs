@@ -56,8 +56,8 @@ impl Store {
         first_left(&self.conn, record::profile_id)
     }
 
-    /// Forgets what was refused of a record that was erased, one's own or somebody else's. Returns how many writes; none
-    /// where the record is still here: then they are part of it.
+    /// Forgets what was refused of a record that was erased, one's own or somebody else's, or that is no longer shared. Returns
+    /// how many writes; none where the record is still here: then they are part of it.
     pub fn discard_rejected(&mut self, doc_id: DocId) -> Result<usize, StoreError> {
         let mut discarded = self.discard_here(doc_id)?;
         for owner in self.written_for()? {
@@ -72,10 +72,11 @@ impl Store {
             "DELETE FROM rejected WHERE doc_id = ?1 AND EXISTS (SELECT 1 FROM documents WHERE doc_id = ?1 AND erased)",
             [doc_id.as_bytes()],
         )?;
+        let kept = tx.execute("DELETE FROM rejected_for WHERE doc_id = ?", [doc_id.as_bytes()])?;
         set_meta(&tx, JOURNAL_OWED, &[])?;
         tx.commit()?;
         self.finish_erasing()?;
-        Ok(discarded)
+        Ok(discarded + kept)
     }
 }
 

@@ -88,7 +88,7 @@ impl Store {
 
     /// Writes of this device in the feeds of others that the server does not have, the refused ones included.
     pub fn unsent_for_others(&mut self) -> Result<u64, StoreError> {
-        let mut unsent = 0;
+        let mut unsent = self.kept()?;
         for owner in self.written_for()? {
             unsent += self.opened(owner)?.unsent()?;
         }
@@ -97,7 +97,7 @@ impl Store {
 
     /// What waits and what was refused of what this device wrote into the feeds of others, all of them together.
     pub fn status_for_others(&mut self) -> Result<Status, StoreError> {
-        let mut sum = Status::default();
+        let mut sum = Status { rejected: self.kept()?, ..Status::default() };
         for owner in self.written_for()? {
             sum.add_waiting(&self.opened(owner)?.status()?);
         }
@@ -115,17 +115,30 @@ impl Store {
         Ok(self.conn.query_row(settled, [], |row| row.get(0))?)
     }
 
-    /// Takes the receipts for a batch that went into somebody else's feeds. Returns how many entries were refused.
+    /// Takes the receipts for a batch that went into somebody else's feeds: of entries by their numbers in that person's store,
+    /// and by their ids, as the store may have gone meanwhile. Returns how many entries were refused.
     pub fn take_receipts_for(
         &mut self,
         owner: AccountId,
-        entries: &[i64],
+        entries: &[(i64, EntryId)],
         receipts: &[Receipt],
         now_ms: i64,
     ) -> Result<usize, StoreError> {
+        let (mut waiting, mut answered) = (Vec::new(), Vec::new());
+        for ((n, id), receipt) in entries.iter().zip(receipts) {
+            if self.shares(owner)? && self.opened(owner)?.is_queued(*n, *id)? {
+                waiting.push(*n);
+                answered.push(receipt.clone());
+            } else {
+                self.settle_kept(*id, receipt)?;
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(0);
+        }
         let (writer, actor) = (self.writer.clone(), self.actor()?);
         let store = self.opened(owner)?;
-        let refused = store.take_receipts(entries, receipts, now_ms)?;
+        let refused = store.take_receipts(&waiting, &answered, now_ms)?;
         let tip: Option<Vec<u8>> = store
             .conn
             .query_row(
@@ -141,6 +154,12 @@ impl Store {
             (actor.as_bytes(), tip),
         )?;
         Ok(refused)
+    }
+
+    fn is_queued(&self, n: i64, id: EntryId) -> Result<bool, StoreError> {
+        let mut query =
+            self.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE n = ? AND entry_id = ?)")?;
+        Ok(query.query_row((n, id.as_bytes()), |row| row.get(0))?)
     }
 
     /// Whether an entry lies in the store of somebody into whose feeds this device wrote.
@@ -168,7 +187,7 @@ impl Store {
     /// What of mine the server refused in the feeds of others, by their name.
     pub fn rejected_of_others(&mut self) -> Result<Vec<(String, RejectedWrite)>, StoreError> {
         let names: BTreeMap<_, _> = self.others()?.into_iter().map(|other| (other.account, other.name)).collect();
-        let mut rejected = Vec::new();
+        let mut rejected = self.kept_writes()?;
         for owner in self.written_for()? {
             let name = names.get(&owner).cloned().unwrap_or_default();
             rejected.extend(self.opened(owner)?.rejected()?.into_iter().map(|write| (name.clone(), write)));

@@ -33,12 +33,8 @@ pub struct Batch {
     pub last: i64,
 }
 
-/// Whether the change is in the store.
-pub(super) fn is_known(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<bool, StoreError> {
-    Ok(find(conn, doc_id, hash)?.is_some())
-}
-
-/// The store's number of a change.
+/// The store's number of a change. Those that came within a snapshot have none: whether a change is here is asked of the
+/// document.
 pub(super) fn find(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<Option<i64>, StoreError> {
     let mut query = conn.prepare_cached("SELECT n FROM entries WHERE doc_id = ? AND change_hash = ?")?;
     Ok(query.query_row((doc_id.as_bytes(), hash.as_bytes()), |row| row.get(0)).optional()?)

@@ -85,6 +85,8 @@ pub struct Change {
     pub time_ms: i64,
     /// What it touched.
     pub fields: Vec<String>,
+    /// Whether it moved the record to the trash, or took it out.
+    pub trashed: Option<bool>,
 }
 
 /// A write that the server refused.
@@ -197,6 +199,7 @@ impl Store {
             own: own.contains(&step.actor),
             time_ms: step.time_ms,
             fields: step.fields,
+            trashed: step.trashed,
         });
         Ok(changes.collect())
     }

@@ -129,7 +129,14 @@ impl Store {
         salvage::check_in_place(self.file, &self.path)?;
         let actor = super::writer_actor(&tx, &self.writer)?;
         let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
-        let (doc_id, row, doc, changed) = writer.carry_out(command)?;
+        let (doc_id, row, doc, changed) = match writer.carry_out(command) {
+            Err(WriteError::Store(damaged @ StoreError::Damaged { doc_id, .. })) => {
+                drop(tx);
+                self.fetch_damaged(doc_id)?;
+                return Err(damaged.into());
+            }
+            carried => carried?,
+        };
         tx.commit()?;
         self.open.keep(doc_id, row.version, doc);
         Ok(Written { doc_id, changed })
@@ -267,7 +274,7 @@ impl Writer<'_> {
             let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
             let change = change::reread(&payload).expect("a change that this device just made");
             let hash = ChangeHash(change.hash().0);
-            if !outbox::is_known(self.conn, doc_id, hash)? {
+            if !merge::holds(&doc, hash) {
                 merge::apply_read(&mut doc, vec![change]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
                 self.append(doc_id, &mut row, payload, hash, &Command::Import { step })?;
                 extended = true;

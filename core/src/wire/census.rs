@@ -11,6 +11,12 @@ const PUSH: (u32, u32) = (5, 2);
 const ENTRIES: (u32, u32) = (7, 1);
 /// `FeedEntries.entries`
 const ENTRY: u32 = 3;
+const BOOTSTRAP: (u32, u32) = (8, 1);
+/// `FeedBootstrap.documents`, and of a document `heads` and `entries`
+const DOCUMENT: u32 = 7;
+const IN_DOCUMENT: [u32; 2] = [4, 7];
+/// `FeedBootstrap.erasures`
+const ERASURE: u32 = 8;
 
 /// Refuses a frame of more items than [`limits::FRAME_ITEMS`].
 pub(super) fn check(frame: &[u8]) -> Result<(), WireError> {
@@ -28,12 +34,30 @@ pub(super) fn check(frame: &[u8]) -> Result<(), WireError> {
                     items += usize::from(field?.0 == ENTRY);
                 }
             }
+            if (number, inner) == BOOTSTRAP {
+                items += in_bootstrap(item)?;
+            }
             if items > limits::FRAME_ITEMS {
                 return Err(WireError::TooMany { what: "items in a frame", limit: limits::FRAME_ITEMS });
             }
         }
     }
     Ok(())
+}
+
+/// Documents, what is in each, and erasures.
+fn in_bootstrap(feed: &[u8]) -> Result<usize, WireError> {
+    let mut items = 0;
+    for field in fields(feed) {
+        let (number, item) = field?;
+        items += usize::from([DOCUMENT, ERASURE].contains(&number));
+        if number == DOCUMENT {
+            for field in fields(item) {
+                items += usize::from(IN_DOCUMENT.contains(&field?.0));
+            }
+        }
+    }
+    Ok(items)
 }
 
 /// The fields of a message, with the bytes of those that have a length.
@@ -75,7 +99,19 @@ mod tests {
         let feed =
             proto::FeedEntries { entries: vec![proto::Entry::default(); limits::FRAME_ITEMS], ..Default::default() };
         let push = proto::Push { feeds: vec![feed.clone()], ..Default::default() };
+        let document = proto::Snapshot {
+            heads: vec![Default::default(); limits::FRAME_ITEMS / 2],
+            entries: vec![Default::default(); limits::FRAME_ITEMS / 2],
+            ..Default::default()
+        };
+        let bootstrap =
+            |feed| proto::frame::Body::Bootstrap(proto::Bootstrap { feeds: vec![feed], tokens: Vec::new() });
         let bodies = [
+            bootstrap(proto::FeedBootstrap { documents: vec![document], ..Default::default() }),
+            bootstrap(proto::FeedBootstrap {
+                erasures: vec![Default::default(); limits::FRAME_ITEMS],
+                ..Default::default()
+            }),
             proto::frame::Body::Push(push),
             proto::frame::Body::Entries(proto::Entries { feeds: vec![feed] }),
             proto::frame::Body::Entries(proto::Entries { feeds: vec![Default::default(); limits::FRAME_ITEMS + 1] }),

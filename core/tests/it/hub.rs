@@ -8,17 +8,21 @@ use fitme_core::change;
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, Epoch, FeedId, Installation};
+use fitme_core::limits;
 use fitme_core::policy::Access;
 use fitme_core::record;
 use fitme_core::session::{
-    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Received,
-    ServerEffect, ServerEvent, ServerSession, Settled,
+    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Progress,
+    Received, ServerEffect, ServerEvent, ServerSession, Settled,
 };
 use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store, Tokens};
+use fitme_core::wire::bootstrap::Snapshot;
 use fitme_core::wire::{self, Cursors, FeedGranted, FeedPush, Receipt, Refusal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+
+mod snapshots;
 
 /// 2026-11-22 08:00 UTC.
 pub const MORNING: i64 = 1_795_334_400_000;
@@ -66,6 +70,14 @@ pub struct Hub {
     feeds: BTreeMap<FeedId, Feed>,
     /// Documents whose entries are refused, with a code.
     pub refuse: BTreeMap<DocId, &'static str>,
+    /// Feeds that are further behind than this come as snapshots.
+    pub bootstrap_from: u64,
+    /// Documents in one page of them.
+    pub page_documents: usize,
+    /// Documents that could not be merged beyond this number.
+    pub quarantined: BTreeMap<DocId, u64>,
+    /// What becomes of a snapshot on its way.
+    pub spoil: Box<dyn Fn(&mut Snapshot)>,
 }
 
 impl Hub {
@@ -75,7 +87,19 @@ impl Hub {
             let feed = FeedId(n * 0x0F0F_1234_5678 % 0xFFFF_FFFF_FFFF);
             (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new() })
         });
-        Self { feeds: feeds.collect(), refuse: BTreeMap::new() }
+        Self {
+            feeds: feeds.collect(),
+            refuse: BTreeMap::new(),
+            bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
+            page_documents: 3,
+            quarantined: BTreeMap::new(),
+            spoil: Box::new(|_| {}),
+        }
+    }
+
+    /// The same, where a device that is more than `entries` behind gets snapshots.
+    pub fn bootstrapping_from(entries: u64) -> Self {
+        Self { bootstrap_from: entries, ..Self::new() }
     }
 
     pub fn granted(&self) -> Vec<FeedGranted> {
@@ -125,6 +149,11 @@ impl Hub {
         }
     }
 
+    /// The account as a device is to see it that holds nothing.
+    pub fn account_at_nothing(&self) -> Account {
+        self.account(&Cursors::default(), &[])
+    }
+
     fn account(&self, cursors: &Cursors, actors: &[ActorId]) -> Account {
         let tip = |actor: &ActorId| {
             let mut written = self.feeds.values().flat_map(|feed| &feed.entries).filter(|(_, _, by)| by == actor);
@@ -149,7 +178,8 @@ impl Hub {
                     epoch: feed.epoch,
                     head: feed.entries.len() as u64,
                     head_digest: feed.digest(feed.entries.len() as u64).unwrap_or_default(),
-                    merged: feed.entries.len() as u64,
+                    merged: self.clean(feed),
+                    folded: feed.entries.len() as u64,
                     digest_at_cursor: cursors.0.get(id).and_then(|cursor| feed.digest(*cursor)),
                 })
                 .collect(),
@@ -309,14 +339,14 @@ impl Device {
 
     /// Syncs over a connection that never breaks.
     pub fn sync(&mut self, hub: &mut Hub) {
-        let mut link = Link::open(self);
+        let mut link = Link::to(self, hub);
         while link.step(self, hub) {}
         assert!(link.synced, "{}: a session over a good connection ends in sync", self.name);
     }
 
     /// Syncs over a connection that is cut after `messages`.
     pub fn sync_cut_after(&mut self, hub: &mut Hub, messages: usize) {
-        let mut link = Link::open(self);
+        let mut link = Link::to(self, hub);
         for _ in 0..messages {
             if !link.step(self, hub) {
                 return;
@@ -333,17 +363,32 @@ pub struct Link {
     to_device: VecDeque<Vec<u8>>,
     pub synced: bool,
     pub bytes: usize,
+    /// How far snapshots have come, if any came.
+    pub progress: Option<Progress>,
+    /// Why the device ended it.
+    pub closed: Option<String>,
 }
 
 impl Link {
     pub fn open(device: &mut Device) -> Self {
+        Self::begin(device, ServerSession::new(Mode::Socket))
+    }
+
+    /// One that gives snapshots as this hub does.
+    pub fn to(device: &mut Device, hub: &Hub) -> Self {
+        Self::begin(device, ServerSession::new(Mode::Socket).bootstrapping_from(hub.bootstrap_from))
+    }
+
+    fn begin(device: &mut Device, server: ServerSession) -> Self {
         let mut link = Self {
             device: DeviceSession::new(),
-            server: ServerSession::new(Mode::Socket),
+            server,
             to_server: VecDeque::new(),
             to_device: VecDeque::new(),
             synced: false,
             bytes: 0,
+            progress: None,
+            closed: None,
         };
         link.tell_device(device, DeviceEvent::Opened);
         link
@@ -351,6 +396,9 @@ impl Link {
 
     /// Delivers one message in either direction; false when there is none.
     pub fn step(&mut self, device: &mut Device, hub: &mut Hub) -> bool {
+        if self.closed.is_some() {
+            return false;
+        }
         if let Some(message) = self.to_server.pop_front() {
             let effects = self.server.handle(ServerEvent::Message(&message));
             self.perform(hub, effects);
@@ -370,8 +418,13 @@ impl Link {
                     self.to_server.push_back(message);
                 }
                 DeviceEffect::Synced => self.synced = true,
+                DeviceEffect::Received(_, progress) => self.progress = Some(progress),
                 DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
-                DeviceEffect::Closed(goodbye) => panic!("{}: {}", device.name, goodbye.message),
+                // By the server it is a fault of the test.
+                DeviceEffect::Closed(goodbye) if goodbye.retry_after_ms == 0 => {
+                    panic!("{}: {}", device.name, goodbye.message)
+                }
+                DeviceEffect::Closed(goodbye) => self.closed = Some(goodbye.message),
             }
         }
     }
@@ -406,6 +459,7 @@ impl Link {
                     continue;
                 }
                 ServerEffect::Renew(_) => continue,
+                ServerEffect::ReadSnapshots { asked, .. } => ServerEvent::Snapshots(hub.snapshots(&asked)),
                 ServerEffect::Read { feed, after, max_bytes, .. } => {
                     ServerEvent::Page(hub.page(feed, after, max_bytes))
                 }

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod archive;
+mod bootstrap;
 mod erase;
 mod granting;
 mod hub;
 mod others;
+mod reconcile;
 mod records;
 mod session;
 mod store;

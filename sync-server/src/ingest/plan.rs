@@ -253,7 +253,7 @@ impl Planner<'_> {
         let document = self.document(account, offer, change)?;
         self.dependencies(candidate, change)?;
         self.actor(candidate, change).map_err(Verdict::Rejected)?;
-        let adds = self.room(account, offer).map_err(Verdict::Rejected)?;
+        let adds = self.room(account, candidate).map_err(Verdict::Rejected)?;
         Ok(Appendable { account, change: Some(change), document, adds })
     }
 
@@ -380,11 +380,14 @@ impl Planner<'_> {
         owner == Some(candidate.device.account) && bound != owner
     }
 
-    /// What the entry adds to the account, if there is room for it.
-    fn room(&self, account: Uuid, offer: &Offer) -> Result<Usage, Rejection> {
+    /// What the entry adds to the account, if there is room for it; for what the server itself has to write there always is.
+    fn room(&self, account: Uuid, Candidate { device, offer }: &Candidate<'_>) -> Result<Usage, Rejection> {
         let is_new = !self.known.documents.contains_key(&(account, offer.entry.doc_id));
         let adds = Usage { documents: u64::from(is_new), bytes: offer.entry.payload.len() as u64 };
         let Usage { documents, bytes } = self.known.usage.get(&account).copied().unwrap_or_default().plus(adds);
+        if device.is_server() {
+            return Ok(adds);
+        }
         if bytes > limits::ACCOUNT_BYTES {
             return Err(Rejection::AccountFull { bytes });
         }
@@ -429,7 +432,8 @@ impl Planner<'_> {
         let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
-        if !change.shared_actor && self.binds(candidate, facts.actor) {
+        // An actor of the server's is drawn for one change, and belongs to no device.
+        if !change.shared_actor && !candidate.device.is_server() && self.binds(candidate, facts.actor) {
             let Device { device, account } = candidate.device;
             self.known.actors.insert(facts.actor, Binding { device, account: Some(account) });
             self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });

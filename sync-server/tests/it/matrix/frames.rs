@@ -42,6 +42,7 @@ fn row(frame: &Frame) -> Row {
         Frame::Welcome(_)
         | Frame::Receipts { .. }
         | Frame::Entries(_)
+        | Frame::Bootstrap { .. }
         | Frame::FeedGranted(_)
         | Frame::FeedRevoked(_)
         | Frame::More(_) => Row::OfTheServer,
@@ -53,6 +54,7 @@ fn named(frame: &Frame) -> Vec<FeedId> {
     match frame {
         Frame::Welcome(welcome) => welcome.merged.iter().map(|(feed, _)| *feed).collect(),
         Frame::Entries(pages) => pages.iter().map(|page| page.feed).collect(),
+        Frame::Bootstrap { feeds, .. } => feeds.iter().map(|page| page.next.feed).collect(),
         Frame::FeedGranted(granted) => vec![granted.feed],
         Frame::FeedRevoked(feed) => vec![*feed],
         Frame::Cursors(cursors) => cursors.0.keys().copied().collect(),
@@ -79,6 +81,7 @@ impl Told {
         match frame {
             Frame::FeedGranted(granted) => drop(self.granted.insert(granted.feed, granted.access)),
             Frame::Entries(pages) => self.sent.extend(pages.iter().map(|page| page.feed)),
+            Frame::Bootstrap { feeds, .. } => self.sent.extend(feeds.iter().map(|page| page.next.feed)),
             _ => {}
         }
         self.granted.retain(|feed, _| of_owners.contains(feed));
