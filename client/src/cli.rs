@@ -24,6 +24,7 @@ mod pick;
 mod question;
 mod recovery;
 mod rejected;
+mod salvage;
 mod services;
 mod show;
 mod status;
@@ -226,6 +227,8 @@ enum Refusal {
     Rejected(#[from] rejected::NotListed),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error("the file of this home was damaged and is replaced, see above; nothing else was done: try again")]
+    Salvaged,
     #[error("this home is locked: use `fitme login --email {0}` to open it, or `fitme logout --discard` to empty it")]
     Locked(String),
     #[error(transparent)]
@@ -267,7 +270,7 @@ pub fn main() -> ExitCode {
 
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
-    let mut store = home.store(WRITER, &mut rand::rng())?;
+    let mut store = salvage::opened(&home, out)?;
     let opens = match &command {
         Command::Login(_) | Command::Password(_) | Command::Status { .. } => true,
         Command::Logout(how) => how.discard,
@@ -286,6 +289,11 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     match carry_out(command, &home, &mut store, out) {
         Err(Refusal::Server(error @ (ServerError::Revoked | ServerError::Lost | ServerError::AccountErased))) => {
             Err(logout::obeyed(error, &home, store))
+        }
+        Err(refusal) if salvage::is_of_damage(&refusal, &store) => {
+            drop(store);
+            salvage::replace(&home, out)?;
+            Err(Refusal::Salvaged)
         }
         done => done,
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fitme_core::session::SessionError;
-use fitme_core::store::{AdoptionError, StoreError};
+use fitme_core::store::{AdoptionError, PullError, StoreError};
 use fitme_core::wire::WireError;
 
 /// Why something that needs the server did not happen.
@@ -83,6 +83,15 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// What the store said, if it is that.
+    pub fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::Session(SessionError::Store(error) | SessionError::Pull(PullError::Store(error))) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The same from a server that this home need not belong to: what becomes of this device is for its own server to say, and a
     /// mistyped address must not be able to empty it.
     pub(crate) fn of_any_server(self) -> Self {
@@ -100,7 +109,8 @@ impl ServerError {
     /// Whether it can be better by itself in a while.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
+            Self::Session(_) => !self.of_store().is_some_and(StoreError::is_damage),
+            Self::Unreachable { .. } | Self::Broken(_) => true,
             Self::Refused { code, .. } => {
                 const PASSING: [&str; 10] = [
                     "unavailable",

@@ -85,6 +85,16 @@ pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Auto
     Ok((rebuilt, lost))
 }
 
+/// The changes of a document, each after those it builds on.
+pub fn changes(doc: &Automerge) -> Result<Vec<Change>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)
+}
+
+/// The document as a snapshot.
+pub fn save(doc: &Automerge) -> Result<Vec<u8>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.save())).map_err(MergeError::Unmergeable)
+}
+
 /// Whether everything that was applied is visible and the heads are `expected` (sorted).
 pub fn verify(doc: &Automerge, expected: &[ChangeHash]) -> Result<(), MergeError> {
     match doc.get_missing_deps(&[]).len() {

@@ -14,6 +14,7 @@
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
+//! - `salvage`: a new file made of what can be read of a damaged one.
 //! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ mod rebase;
 mod rejected;
 mod rejected_for;
 mod repair;
+mod salvage;
 mod tokens;
 mod write;
 
@@ -55,6 +57,7 @@ pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
 pub use repair::{Documents, SentAgain};
 pub use rebase::{DENIALS, Denies, NOT_REPLAYED};
 pub use rejected::{RejectedHere, RejectedKey};
+pub use salvage::{LOST_TO_DAMAGE, Salvaged};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -105,6 +108,15 @@ pub enum StoreError {
         /// What was found.
         reason: MergeError,
     },
+    /// The file is no database any more, or its pages contradict each other.
+    #[error("the file that this home is kept in is damaged ({0})")]
+    Broken(String),
+    /// A new file was made of a damaged one, and could not take its place.
+    #[error("the damaged file of this home could not be replaced ({0}); free some space and try again")]
+    NotReplaced(std::io::Error),
+    /// Another process put the file aside, because it was damaged, and made a new one of it.
+    #[error("the file of this home was damaged and has just been replaced: nothing was written, try again")]
+    Replaced,
     /// The same of a document that the server has.
     #[error(
         "record {0} is damaged here. The server has it, and it comes again with the next sync; nothing of it that was \
@@ -119,11 +131,19 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
 }
 
+impl StoreError {
+    /// Whether stored bytes are not what was stored: [`Store::salvage`] makes a new file of what is whole.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Damaged { .. })
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Broken(error.to_string()),
             _ => Self::Sqlite(error),
         }
     }
@@ -189,6 +209,8 @@ pub struct Store {
     file: Option<u64>,
     /// Whose actor signs local changes.
     writer: String,
+    /// Whether its journal held something when it was opened.
+    was_left_open: bool,
     open: OpenDocuments,
     others: OpenStores,
 }
@@ -205,6 +227,8 @@ impl Store {
 
     /// Opens a store into which this device only puts what it receives.
     fn open_for_reading(path: &Path, writer: &str) -> Result<Self, StoreError> {
+        salvage::finish(path)?;
+        let was_left_open = journal_of(path).is_ok_and(|journal| journal.len() > 0);
         let conn = Connection::open_with_flags(path, OpenFlags::default())?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         // FULL: a transaction survives power loss once commit returned; F_FULLFSYNC is what Apple's disks need for that.
@@ -216,7 +240,8 @@ impl Store {
         conn.set_prepared_statement_cache_capacity(64);
         let (open, others) = (OpenDocuments::default(), OpenStores::default());
         let file = others::file_number(path);
-        let mut store = Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), open, others };
+        let mut store =
+            Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), was_left_open, open, others };
         store.migrate()?;
         store.finish_erasing()?;
         Ok(store)
@@ -225,6 +250,11 @@ impl Store {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether another process worked with it when it was opened, or died at work: then [`Self::check`] is worth its while.
+    pub fn was_left_open(&self) -> bool {
+        self.was_left_open
     }
 
     /// The actor of this writer.
@@ -296,6 +326,12 @@ fn set_meta(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError
     )?
     .execute((key, value))?;
     Ok(())
+}
+
+fn journal_of(path: &Path) -> std::io::Result<std::fs::Metadata> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    std::fs::metadata(name)
 }
 
 fn writer_actor(conn: &Connection, writer: &str) -> Result<ActorId, StoreError> {

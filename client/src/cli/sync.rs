@@ -41,6 +41,9 @@ pub struct How {
 /// [`Refusal`] where the server cannot be reached or refuses.
 pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     store.identity()?.ok_or(ServerError::NoAccount)?;
+    if store.was_left_open() {
+        store.check()?;
+    }
     if how.watch {
         return runtime()?.block_on(watch(home, store, out));
     }
@@ -186,6 +189,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
                 told = offline;
             }
             _ = looks.tick() => {
+                reader.check_in_place()?;
                 let version = reader.others_version()?;
                 if version != seen && reader.has_pending()? {
                     // A full channel already says that there is something to send.

@@ -7,6 +7,7 @@ use automerge::{Automerge, ExpandedChange, ScalarValue};
 
 use super::shape::TRASHED;
 use crate::id::{ActorId, ChangeHash};
+use crate::merge::{self, MergeError};
 
 /// Bytes of a path. Those of the tables have far fewer; what lies deeper than that is not named.
 const PATH_BYTES: usize = 1 << 10;
@@ -31,9 +32,12 @@ pub struct HistoryItem {
 }
 
 /// The changes of `doc`, each after those it builds on.
-pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
+///
+/// # Errors
+/// [`MergeError`] where the merge library cannot take the document apart again.
+pub fn history(doc: &Automerge) -> Result<Vec<HistoryItem>, MergeError> {
     let mut paths = HashMap::new();
-    let items = doc.get_changes(&[]).into_iter().filter_map(|change| {
+    let items = merge::changes(doc)?.into_iter().filter_map(|change| {
         let expanded = change.decode();
         let fields = fields(&expanded, &mut paths);
         Some(HistoryItem {
@@ -46,7 +50,7 @@ pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
             trashed: expanded.operations.iter().rev().find_map(trashed),
         })
     });
-    items.collect()
+    Ok(items.collect())
 }
 
 fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<String> {

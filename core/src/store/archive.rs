@@ -144,7 +144,8 @@ impl Store {
             Ok(Some(documents::load(&store.conn, doc_id, &row)?))
         };
         let Some(doc) = self.in_one_reading(read)? else { return Ok(None) };
-        Ok(Some(doc.get_changes(&[]).iter().flat_map(|change| change.raw_bytes().to_vec()).collect()))
+        let changes = merge::changes(&doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+        Ok(Some(changes.iter().flat_map(|change| change.raw_bytes().to_vec()).collect()))
     }
 
     /// The documents of a collection by id, the trashed ones included.

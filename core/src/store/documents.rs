@@ -183,7 +183,11 @@ pub(super) fn load(conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Resul
 pub(super) fn save(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
     row.heads = merge::heads(doc);
     if row.tail_bytes > FOLD_FROM_BYTES.max(row.snapshot_bytes) && merge::verify(doc, &row.heads).is_ok() {
-        fold(conn, doc_id, row, doc)?;
+        match fold(conn, doc_id, row, doc) {
+            // A document that the merge library cannot write whole stays as its changes.
+            Err(StoreError::Damaged { .. }) => {}
+            folded => folded?,
+        }
     }
     save_proved(conn, doc_id, row, doc)
 }
@@ -253,7 +257,8 @@ pub(super) fn save_unloaded(
 }
 
 fn fold(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
-    put_snapshot(conn, doc_id, last_entry(conn, doc_id)?, row, &doc.save())
+    let snapshot = merge::save(doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+    put_snapshot(conn, doc_id, last_entry(conn, doc_id)?, row, &snapshot)
 }
 
 /// The store's number of the document's last entry; 0 if it has none.

@@ -8,7 +8,7 @@ use super::documents::{self, DocumentRow};
 use super::outbox::{Asked, Tips};
 use super::pull::NewEntry;
 use super::write::Command;
-use super::{Store, StoreError, WriteError, outbox, set_meta};
+use super::{Store, StoreError, WriteError, outbox, salvage, set_meta};
 use crate::collection::Collection;
 use crate::entry::Entry;
 use crate::id::{DocId, EntryId};
@@ -22,6 +22,7 @@ impl Store {
     /// Deletes a record for good: here before this returns, everywhere else once it is sent.
     pub(super) fn erase(&mut self, doc_id: DocId, now_ms: i64, rng: &mut dyn RngCore) -> Result<(), WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         let mut row = DocumentRow::of(&tx, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
         if row.erased {
             return Err(WriteError::Erased(doc_id));

@@ -194,7 +194,8 @@ impl Store {
     pub fn history(&self, doc_id: DocId) -> Result<Vec<Change>, StoreError> {
         let Some((_, doc)) = self.document(doc_id)? else { return Ok(Vec::new()) };
         let own = self.own_actors()?;
-        let changes = record::history(&doc).into_iter().map(|step| Change {
+        let steps = record::history(&doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+        let changes = steps.into_iter().map(|step| Change {
             hash: step.hash,
             actor: step.actor,
             own: own.contains(&step.actor),

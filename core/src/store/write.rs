@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::documents::{self, DocumentRow, OpenDocuments};
 use super::outbox::Asked;
-use super::{Store, StoreError, WriteError, erase, outbox};
+use super::{Store, StoreError, WriteError, erase, outbox, salvage};
 use crate::change;
 use crate::collection::Collection;
 use crate::entry::Entry;
@@ -130,6 +130,7 @@ impl Store {
             return Ok(Written { doc_id: *doc_id, changed: true });
         }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         let mut writer = Writer::new(&tx, &mut self.open, &self.writer, now_ms, rng)?;
         let (doc_id, row, doc, changed) = match writer.carry_out(command) {
             Err(WriteError::Store(damaged @ StoreError::Damaged { doc_id, .. })) => {
@@ -154,6 +155,7 @@ impl Store {
         rng: &mut dyn RngCore,
     ) -> Result<Vec<(DocId, ImportOutcome)>, WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         for original in originals {
             tx.prepare_cached(
                 "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",

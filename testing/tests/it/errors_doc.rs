@@ -4,13 +4,19 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use fitme_core::session::RETRY_AFTER_HELLO;
-use fitme_core::store::{DENIALS, Denies, NOT_REPLAYED};
+use fitme_core::store::{DENIALS, Denies, LOST_TO_DAMAGE, NOT_REPLAYED};
 use fitme_core::wire::goodbye::REASONS;
 use sync_server::error::ApiError;
 use sync_server::ingest::verdict::{Postponement, Rejection};
 
 const RETRY: (&str, &str) =
     (RETRY_AFTER_HELLO, "The device compares itself with the server first and pushes again by itself.");
+
+/// A code that a device gives by itself, as it does `not_replayed`.
+const SPOILT: (&str, &str) = (
+    LOST_TO_DAMAGE,
+    "This device's disk spoilt the change before it was sent: make it again; the damaged file is kept.",
+);
 
 const INTRODUCTION: &str = "# Errors
 
@@ -40,7 +46,7 @@ fn refusals(page: &mut String) {
 ## Entries refused for good
 
 The entry leaves the outbox and its record. What is handed over is kept with its text: `fitme rejected` shows it. `not_replayed`
-is the device's own.
+and `lost_to_damage` are the device's own.
 
 | code | what to do | the write |
 |---|---|---|
@@ -49,7 +55,9 @@ is the device's own.
     for (code, remedy) in Rejection::CODES {
         writeln!(page, "| `{code}` | {remedy} | {} |", fate(code)).unwrap();
     }
-    writeln!(page, "| `{}` | {} | it is handed over |", NOT_REPLAYED.0, NOT_REPLAYED.1).unwrap();
+    for (code, remedy) in [NOT_REPLAYED, SPOILT] {
+        writeln!(page, "| `{code}` | {remedy} | it is handed over |").unwrap();
+    }
 }
 
 fn table(page: &mut String, title: &str, about: &str, rows: impl IntoIterator<Item = (String, String)>) {
@@ -99,8 +107,8 @@ fn every_code_is_provoked_by_a_test() {
     for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
         read_all(&root().join(suite), &mut tests);
     }
-    let codes =
-        Rejection::CODES.iter().chain(&Postponement::CODES).chain([&RETRY, &NOT_REPLAYED]).map(|(code, _)| *code);
+    let own_codes = [&RETRY, &NOT_REPLAYED, &SPOILT];
+    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain(own_codes).map(|(code, _)| *code);
     let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
     let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unprovoked.is_empty(), "no test names these codes: {unprovoked:?}");

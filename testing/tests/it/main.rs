@@ -8,6 +8,7 @@ mod backup;
 mod bootstrap;
 mod conformance;
 mod consent;
+mod damaged;
 mod devices;
 mod erase;
 mod erase_account;

@@ -188,9 +188,21 @@ fn play(database: &Database, phone: &Device) {
     phone.done(&["sync"]);
     phone.done(&["edit", full, "--json", r#"{"energy": 2}"#]);
     look.execute("UPDATE documents SET payload_bytes = payload_bytes - 1048000");
+    erase_a_mood(phone);
     phone.done(&["log", "mood", "--valence", "2", "--note", "not sent yet"]);
     look.wait_for_merge();
     look.execute("UPDATE devices SET token_expires_at = '2200-01-01'");
+    look.execute("UPDATE sign_ins SET expires_at = 7258118400000");
+}
+
+fn erase_a_mood(phone: &Device) {
+    phone.done(&["log", "mood", "--valence", "0", "--note", "nobody's business"]);
+    phone.done(&["sync"]);
+    let moods = phone.json(&["list", "moods", "--json"]);
+    let gone =
+        moods["records"].as_array().unwrap().iter().find(|row| row["record"]["note"] == "nobody's business").unwrap();
+    phone.done(&["erase", gone["id"].as_str().unwrap(), "--yes"]);
+    phone.done(&["sync"]);
 }
 
 fn save_home(phone: &Device, to: &Path) {
