@@ -380,12 +380,12 @@ pub(super) fn restore_payload(conn: &Connection, n: i64, payload: &[u8]) -> Resu
 
 /// Moves an entry behind all others of this store, so that it is sent after them. Returns its new number.
 pub(super) fn move_behind(conn: &Connection, n: i64) -> Result<i64, StoreError> {
+    let behind = next_n(conn)?;
     conn.prepare_cached(
-        "INSERT INTO entries (feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload)
-         SELECT feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload FROM entries WHERE n = ?",
+        "INSERT INTO entries (n, feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload)
+         SELECT ?2, feed, seq, entry_id, kind, doc_id, change_hash, device_time, salt, payload FROM entries WHERE n = ?1",
     )?
-    .execute([n])?;
-    let behind = conn.last_insert_rowid();
+    .execute([n, behind])?;
     conn.prepare_cached("UPDATE outbox SET n = ?2 WHERE n = ?1")?.execute((n, behind))?;
     conn.prepare_cached("DELETE FROM entries WHERE n = ?")?.execute([n])?;
     Ok(behind)

@@ -15,6 +15,7 @@ use rand::RngCore;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
 
 use super::documents::{self, DocumentRow};
+use super::outbox::Asked;
 use super::write::{Command, feed_of};
 use super::{ArchivedDocument, Store, StoreError, others, outbox, set_meta};
 use crate::collection::Collection;
@@ -171,7 +172,7 @@ impl Store {
             Ok((DocId(row.get(0)?), row.get::<_, Option<[u8; 32]>>(1)?))
         });
         let Ok((doc_id, Some(hash))) = known else { return false };
-        outbox::is_known(&self.conn, doc_id, crate::id::ChangeHash(hash)).unwrap_or(false)
+        outbox::find(&self.conn, doc_id, crate::id::ChangeHash(hash)).is_ok_and(|found| found.is_some())
     }
 
     fn take_erasure(
@@ -195,7 +196,7 @@ impl Store {
             match entry {
                 Ok((ERASE, device_time, salt)) => {
                     let entry = Entry::erasure(doc_id, device_time, salt, "");
-                    outbox::queue(&tx, &erased, &entry, None, None, now_ms, &Command::Erase { doc_id })?;
+                    outbox::queue(&tx, &erased, &entry, None, &Asked::plainly(&Command::Erase { doc_id }, now_ms))?;
                 }
                 _ => lost += 1,
             }

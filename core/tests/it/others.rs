@@ -105,7 +105,7 @@ fn what_was_under_way_when_it_ended_is_kept_until_the_server_says_what_became_of
         let ended = toms.store.revoke(FeedId(1), MORNING).unwrap().unwrap();
         assert_eq!(ended.unsent, 1);
         assert_eq!(codes(&mut toms.store), ["Ann: not_your_feed"]);
-        assert_eq!(toms.store.take_receipts_for(ANN, &[entry], &[receipt], MORNING).unwrap(), 0);
+        assert_eq!(toms.store.take_receipts_for(ANN, &[entry], &[receipt], MORNING, &mut toms.rng).unwrap(), 0);
         assert_eq!(codes(&mut toms.store), left);
         assert_eq!(files_of_others(&toms), 0, "a late receipt makes no new store");
         assert_eq!(toms.store.unsent_for_others().unwrap(), left.len() as u64);
@@ -120,7 +120,7 @@ fn a_late_receipt_is_for_the_entry_that_it_names_alone() {
     toms.store.revoke(FeedId(1), MORNING).unwrap();
     let (n, id) = under_way(&mut toms);
     assert!(n == entry.0 && id != entry.1);
-    toms.store.take_receipts_for(ANN, &[entry], &[Receipt::Accepted(7)], MORNING).unwrap();
+    toms.store.take_receipts_for(ANN, &[entry], &[Receipt::Accepted(7)], MORNING, &mut toms.rng).unwrap();
     assert_eq!(codes(&mut toms.store), [] as [String; 0]);
     assert!(toms.store.has_pending().unwrap(), "the new one waits as before");
 }

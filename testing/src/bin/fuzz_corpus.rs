@@ -100,6 +100,7 @@ fn frames(changes: &[Vec<u8>]) -> Vec<Vec<u8>> {
         Frame::Hello(Hello { actors: vec![(actor, Some(id)), (actor, None)], ..hello.clone() }),
         Frame::Hello(Hello { cursors: Some(cursors.clone()), max_bytes: 1 << 20, ..hello }),
         Frame::Welcome(Welcome {
+            minor: wire::MINOR,
             installation,
             clock_ms: MORNING,
             actors: vec![(actor, id)],

@@ -46,7 +46,7 @@ fn refusals(page: &mut String) {
 ## Entries refused for good
 
 The entry leaves the outbox and its record. What is handed over is kept with its text: `fitme rejected` shows it. `not_replayed`
-and `lost_to_damage` are the device's own.
+and `store_damaged` are the device's own.
 
 | code | what to do | the write |
 |---|---|---|
