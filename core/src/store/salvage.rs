@@ -272,23 +272,28 @@ fn take_account(old: &Connection, new: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What is in the home beside its records: what others share, the files that were imported, what was refused.
+/// What is in the home beside its records: what others share, the files that were imported, what was refused. Columns are named
+/// and are those that every version has, as the damaged file may be older than the new one: a refused write that is retried gets
+/// new ids for its items.
 fn take_beside(old: &Connection, new: &Connection) -> Result<(), StoreError> {
     let shared = "SELECT wire, owner, owner_name, collection, scope, read_only FROM shared";
     let (shared, _) = rows(old, shared, "wire", |row| {
         Ok((row.get::<_, i64>(0)?, bytes(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?, row.get::<_, i64>(5)?))
     });
     for shared in shared {
-        new.execute("INSERT OR IGNORE INTO shared VALUES (?, ?, ?, ?, ?, ?)", shared)?;
+        new.execute(
+            "INSERT OR IGNORE INTO shared (wire, owner, owner_name, collection, scope, read_only) VALUES (?, ?, ?, ?, ?, ?)",
+            shared,
+        )?;
     }
     for owner in rows(old, "SELECT owner FROM written_for", "owner", |row| bytes(row, 0)).0 {
-        new.execute("INSERT OR IGNORE INTO written_for VALUES (?)", [owner])?;
+        new.execute("INSERT OR IGNORE INTO written_for (owner) VALUES (?)", [owner])?;
     }
     let originals = "SELECT hash, name, imported_at, bytes FROM originals";
     let (originals, _) =
         rows(old, originals, "hash", |row| Ok((bytes(row, 0)?, text(row, 1)?, row.get::<_, i64>(2)?, bytes(row, 3)?)));
     for original in originals.into_iter().filter(|(hash, .., file)| blake3::hash(file).as_bytes()[..] == hash[..]) {
-        new.execute("INSERT OR IGNORE INTO originals VALUES (?, ?, ?, ?)", original)?;
+        new.execute("INSERT OR IGNORE INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?)", original)?;
     }
     let rejected = "SELECT n, doc_id, collection, code, message, rejected_at, command, record FROM rejected";
     let (rejected, _) = rows(old, rejected, "n", |row| {
@@ -297,7 +302,31 @@ fn take_beside(old: &Connection, new: &Connection) -> Result<(), StoreError> {
         Ok((-n.abs(), bytes(row, 1)?, text(row, 2)?, text(row, 3)?, text(row, 4)?, at, text(row, 6)?, text(row, 7)?))
     });
     for rejected in rejected {
-        new.execute("INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rejected)?;
+        new.execute(
+            "INSERT OR IGNORE INTO rejected (n, doc_id, collection, code, message, rejected_at, command, record)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rejected,
+        )?;
+    }
+    take_rejected_for(old, new)
+}
+
+/// What was written for somebody who shares no longer; before version 7 of the store there was no such table.
+fn take_rejected_for(old: &Connection, new: &Connection) -> Result<(), StoreError> {
+    let kept =
+        "SELECT n, entry_id, owner_name, doc_id, collection, code, message, rejected_at, command FROM rejected_for";
+    let (kept, _) = rows(old, kept, "n", |row| {
+        let (n, at): (i64, i64) = (row.get(0)?, row.get(7)?);
+        let (collection, code, message) = (text(row, 4)?, text(row, 5)?, text(row, 6)?);
+        Ok((n, bytes(row, 1)?, text(row, 2)?, bytes(row, 3)?, collection, code, message, at, text(row, 8)?))
+    });
+    for kept in kept {
+        new.execute(
+            "INSERT OR IGNORE INTO rejected_for
+                 (n, entry_id, owner_name, doc_id, collection, code, message, rejected_at, command)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            kept,
+        )?;
     }
     Ok(())
 }

@@ -125,6 +125,19 @@ fn a_late_receipt_is_for_the_entry_that_it_names_alone() {
     assert!(toms.store.has_pending().unwrap(), "the new one waits as before");
 }
 
+/// What was kept of a feed that is gone lies in a table that the recovery of a spoilt home did not know.
+#[test]
+fn what_is_kept_is_still_there_when_a_spoilt_home_was_replaced() {
+    let mut toms = Device::new("Tom's laptop", 8);
+    under_way(&mut toms);
+    toms.store.revoke(FeedId(1), MORNING).unwrap();
+    let before = toms.store.all_rejected().unwrap();
+    assert_eq!(before.len(), 1);
+    Store::salvage(&toms.path(), "test", MORNING, &mut toms.rng).unwrap();
+    toms.restart();
+    assert_eq!(toms.store.all_rejected().unwrap(), before);
+}
+
 #[test]
 fn what_is_kept_goes_to_the_last_byte_when_it_is_discarded() {
     let mut toms = Device::new("Tom's laptop", 7);

@@ -67,6 +67,23 @@ fn refusing_set_5_of_24_keeps_sets_6_to_24() {
     assert_eq!(phone.store.status().unwrap().rejected, 1);
 }
 
+/// The table of refused writes had grown, and the recovery of a spoilt home put rows of the old width into it: a home with
+/// anything refused in it could not be recovered.
+#[test]
+fn what_was_refused_is_still_there_when_a_spoilt_home_was_replaced() {
+    let mut hub = Hub::new();
+    let (mut phone, _tablet, id) = two_devices(&mut hub, 21);
+    log_set(&mut phone, id, 5);
+    hub.refuse_at.insert(phone.now_ms, "bad_content");
+    phone.sync(&mut hub);
+    let before = refused(&phone);
+    assert_eq!(before.len(), 1);
+    let salvaged = Store::salvage(&phone.path(), "test", MORNING, &mut StdRng::seed_from_u64(22)).unwrap();
+    assert!(salvaged.is_complete && salvaged.has_account, "{salvaged:?}");
+    phone.restart();
+    assert_eq!(refused(&phone), before);
+}
+
 /// The sets are written again with the ids that they had, so that what was corrected by its id is still found.
 #[test]
 fn what_was_corrected_by_its_id_is_corrected_again() {
