@@ -1,11 +1,19 @@
 //! The entry: the immutable unit of a feed, what is numbered, acknowledged and sent.
 
 use fitme_proto::v1::EntryKind;
+use rand::RngCore;
 
 use crate::id::{DocId, EntryId};
 
 /// Random bytes beside the payload, so that what remains of an erased entry cannot be guessed.
 pub type Salt = [u8; 8];
+
+/// A new salt.
+pub fn random_salt(rng: &mut dyn RngCore) -> Salt {
+    let mut salt = Salt::default();
+    rng.fill_bytes(&mut salt);
+    salt
+}
 
 /// One entry as it travels and is stored.
 #[derive(Clone, PartialEq, Eq)]

@@ -48,9 +48,7 @@ pub fn apply_read(doc: &mut Automerge, changes: Vec<Change>) -> Result<(), Merge
 
 /// Applies what `other` has more.
 pub fn join(doc: &mut Automerge, other: &Automerge) -> Result<(), MergeError> {
-    let changes =
-        fenced(|| Ok::<_, std::convert::Infallible>(other.get_changes(&[]))).map_err(MergeError::Undecodable)?;
-    let new = changes.into_iter().filter(|change| !holds(doc, ChangeHash(change.hash().0))).collect();
+    let new = changes(other)?.into_iter().filter(|change| !holds(doc, ChangeHash(change.hash().0))).collect();
     apply_read(doc, new)
 }
 
@@ -78,8 +76,7 @@ pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Auto
         }
     };
     // Each comes after those it builds on.
-    let changes = fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)?;
-    let (lost, kept) = changes.into_iter().partition(is_lost);
+    let (lost, kept) = changes(doc)?.into_iter().partition(is_lost);
     let mut rebuilt = record::blank();
     apply_read(&mut rebuilt, kept)?;
     Ok((rebuilt, lost))
@@ -87,7 +84,11 @@ pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Auto
 
 /// The changes of a document, each after those it builds on.
 pub fn changes(doc: &Automerge) -> Result<Vec<Change>, MergeError> {
-    fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)
+    changes_since(doc, &[])
+}
+
+fn changes_since(doc: &Automerge, heads: &[Hash]) -> Result<Vec<Change>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.get_changes(heads))).map_err(MergeError::Unmergeable)
 }
 
 /// The document as a snapshot.
@@ -111,12 +112,12 @@ pub fn heads(doc: &Automerge) -> Vec<ChangeHash> {
     heads
 }
 
-/// The changes that a replica with these heads lacks, each after those it builds on; `None` if it holds any that this one
-/// lacks, since then it cannot be told.
+/// The changes that a replica with these heads lacks, each after those it builds on; `None` if it cannot be told: the replica
+/// holds some that this one lacks, or automerge breaks on them.
 pub fn changes_beyond(doc: &Automerge, heads: &[ChangeHash]) -> Option<Vec<Change>> {
     let heads: Vec<_> = heads.iter().map(|head| Hash(head.0)).collect();
     let all_known = heads.iter().all(|head| doc.get_change_meta_by_hash(head).is_some());
-    all_known.then(|| doc.get_changes(&heads))
+    if all_known { changes_since(doc, &heads).ok() } else { None }
 }
 
 /// How the heads (sorted) move when a change is appended: what it builds on is no head any more, it is one itself.

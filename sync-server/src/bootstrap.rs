@@ -103,10 +103,7 @@ async fn page(
         read.exhausted = read.erasures.len() < limits::BOOTSTRAP_PAGE;
         return Ok(read);
     }
-    let rows = match place.pass {
-        Pass::Recent => recent(db, account, feed, place, recent_from, max_bytes).await?,
-        _ => rest(db, account, feed, place, recent_from, max_bytes).await?,
-    };
+    let rows = rows(db, account, feed, place, recent_from, max_bytes).await?;
     let found = rows.first().map_or(0, |row| row.found);
     read.exhausted = found < limits::BOOTSTRAP_PAGE as i64 && rows.len() as i64 == found;
     let lacked = lacked_entries(db, feed, place.upto, &rows).await?;
@@ -172,7 +169,8 @@ impl Row {
     }
 }
 
-async fn recent(
+/// The next documents of the place's pass.
+async fn rows(
     db: &mut PgConnection,
     account: Uuid,
     feed: FeedId,
@@ -180,47 +178,24 @@ async fn recent(
     recent_from: i64,
     max_bytes: usize,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_file_as!(
-        Row,
-        "src/bootstrap/recent.sql",
-        feed.0.cast_signed(),
-        place.last.as_ref().map_or(TOP, DocId::as_bytes),
-        place.from.cast_signed(),
-        recent_from,
-        limits::BOOTSTRAP_PAGE as i64,
-        max_bytes as i64,
-        limits::SNAPSHOT_BYTES as i32,
-        PROJECTION_VERSION,
-        account
-    )
-    .fetch_all(db)
-    .await
-}
-
-async fn rest(
-    db: &mut PgConnection,
-    account: Uuid,
-    feed: FeedId,
-    place: Place,
-    recent_from: i64,
-    max_bytes: usize,
-) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_file_as!(
-        Row,
-        "src/bootstrap/rest.sql",
-        feed.0.cast_signed(),
-        place.last.as_ref().map_or(TOP, DocId::as_bytes),
-        place.from.cast_signed(),
-        recent_from,
-        limits::BOOTSTRAP_PAGE as i64,
-        max_bytes as i64,
-        limits::SNAPSHOT_BYTES as i32,
-        PROJECTION_VERSION,
-        account,
-        place.upto.cast_signed()
-    )
-    .fetch_all(db)
-    .await
+    let (feed, last) = (feed.0.cast_signed(), place.last.as_ref().map_or(TOP, DocId::as_bytes));
+    let (from, upto) = (place.from.cast_signed(), place.upto.cast_signed());
+    let (most, fits) = (limits::BOOTSTRAP_PAGE as i64, limits::SNAPSHOT_BYTES as i32);
+    macro_rules! pass {
+        ($statement:tt $(, $further:expr)?) => {
+            sqlx::query_file_as!(
+                Row, $statement, feed, last, from, recent_from, most, max_bytes as i64, fits, PROJECTION_VERSION,
+                account
+                $(, $further)?
+            )
+            .fetch_all(db)
+            .await
+        };
+    }
+    match place.pass {
+        Pass::Recent => pass!("src/bootstrap/recent.sql"),
+        _ => pass!("src/bootstrap/rest.sql", upto),
+    }
 }
 
 /// Changes up to `upto` that a snapshot lacks: of documents in quarantine, and of those whose snapshot is too large. The inner

@@ -14,7 +14,7 @@ use super::write::{Command, feed_of};
 use super::{Original, Store, StoreError, WriteError, outbox};
 use crate::change::{self, BadChange, ChangeFacts};
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, Salt, random_salt};
 use crate::id::{ActorId, ChangeHash, DocId};
 use crate::limits;
 use crate::merge;
@@ -265,10 +265,7 @@ fn put_back(
 pub(super) fn entry(doc_id: DocId, facts: &ChangeFacts, change: &Change, rng: &mut dyn RngCore) -> Entry {
     let is_genesis = doc_id.is_derived() && facts.deps.is_empty();
     let is_imported = record::import_version(doc_id, facts.actor).is_some();
-    let mut salt = [0; 8];
-    if !is_genesis {
-        rng.fill_bytes(&mut salt);
-    }
+    let salt = if is_genesis { Salt::default() } else { random_salt(rng) };
     let device_time = if is_genesis || is_imported { 0 } else { facts.time_ms };
     Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload: change.raw_bytes().to_vec() }
 }

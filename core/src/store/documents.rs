@@ -150,21 +150,36 @@ impl OpenDocuments {
     }
 }
 
+/// A snapshot as it is stored.
+pub(super) struct StoredSnapshot {
+    /// `entries.n` of the last entry in it.
+    pub upto: i64,
+    pub bytes: Vec<u8>,
+    /// They are what was stored.
+    pub is_intact: bool,
+}
+
+impl StoredSnapshot {
+    pub fn of(conn: &Connection, doc_id: DocId) -> rusqlite::Result<Option<Self>> {
+        let mut query = conn.prepare_cached("SELECT upto, checksum, snapshot FROM snapshots WHERE doc_id = ?")?;
+        let stored = query.query_row([doc_id.as_bytes()], |row| {
+            let (checksum, bytes): ([u8; 32], Vec<u8>) = (row.get(1)?, row.get(2)?);
+            let is_intact = *blake3::hash(&bytes).as_bytes() == checksum;
+            Ok(Self { upto: row.get(0)?, bytes, is_intact })
+        });
+        stored.optional()
+    }
+}
+
 /// Assembles a document from snapshot and tail, and proves it.
 pub(super) fn load(conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Result<Automerge, StoreError> {
     let damaged = |reason| StoreError::Damaged { doc_id, reason };
-    let mut query = conn.prepare_cached("SELECT upto, checksum, snapshot FROM snapshots WHERE doc_id = ?")?;
-    let snapshot = query
-        .query_row([doc_id.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?))
-        })
-        .optional()?;
-    let (upto, mut doc) = match snapshot {
+    let (upto, mut doc) = match StoredSnapshot::of(conn, doc_id)? {
         None => (0, record::blank()),
-        Some((_, checksum, bytes)) if *blake3::hash(&bytes).as_bytes() != checksum => {
+        Some(StoredSnapshot { is_intact: false, .. }) => {
             return Err(damaged(MergeError::Undecodable("the snapshot's checksum differs".to_owned())));
         }
-        Some((upto, _, bytes)) => (upto, merge::load(&bytes).map_err(damaged)?),
+        Some(StoredSnapshot { upto, bytes, .. }) => (upto, merge::load(&bytes).map_err(damaged)?),
     };
     let mut tail = conn.prepare_cached(
         "SELECT payload FROM entries WHERE doc_id = ? AND change_hash IS NOT NULL AND n > ? AND payload IS NOT NULL

@@ -10,7 +10,7 @@ use super::pull::NewEntry;
 use super::write::Command;
 use super::{Store, StoreError, WriteError, outbox, salvage, set_meta};
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, random_salt};
 use crate::id::{DocId, EntryId};
 use crate::record;
 use crate::wire::{self, Emptied, EntryKind, Refusal};
@@ -33,9 +33,7 @@ impl Store {
         empty(&tx, doc_id, &mut row)?;
         // The person wants nothing of it, also not what was refused.
         tx.execute("DELETE FROM rejected WHERE doc_id = ?", [doc_id.as_bytes()])?;
-        let mut salt = [0; 8];
-        rng.fill_bytes(&mut salt);
-        let entry = Entry::erasure(doc_id, now_ms, salt, "");
+        let entry = Entry::erasure(doc_id, now_ms, random_salt(rng), "");
         let asked = Command::Erase { doc_id };
         outbox::queue(&tx, &row, &entry, None, &Asked::plainly(&asked, now_ms))?;
         tx.commit()?;

@@ -10,7 +10,7 @@ use super::documents::{self, DocumentRow};
 use super::write::Command;
 use super::{Store, StoreError, archive, outbox, set_meta};
 use crate::change::{self, ReadChange};
-use crate::entry::{Digest, Entry};
+use crate::entry::{Digest, Entry, random_salt};
 use crate::id::{ActorId, DocId, EntryId, FeedId};
 use crate::limits;
 use crate::merge;
@@ -260,7 +260,7 @@ impl Offering<'_> {
         let n = match known {
             Some(n) => n,
             None => {
-                let entry = Entry::erasure(doc_id, self.now_ms, self.salt(), "");
+                let entry = Entry::erasure(doc_id, self.now_ms, random_salt(self.rng), "");
                 outbox::insert(self.conn, row.feed, None, entry.id(), &entry, None)?
             }
         };
@@ -352,11 +352,5 @@ impl Offering<'_> {
             self.entries += 1;
         }
         Ok(())
-    }
-
-    fn salt(&mut self) -> [u8; 8] {
-        let mut salt = [0; 8];
-        self.rng.fill_bytes(&mut salt);
-        salt
     }
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use automerge::Automerge;
 use rand::RngCore;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
 
-use super::documents::{self, DocumentRow};
+use super::documents::{self, DocumentRow, StoredSnapshot};
 use super::outbox::Asked;
 use super::write::{Command, feed_of};
 use super::{ArchivedDocument, Store, StoreError, others, outbox, set_meta};
@@ -71,11 +71,7 @@ impl Store {
     /// # Errors
     /// When the store fails.
     pub fn is_spoilt(&self, doc_id: DocId) -> Result<bool, StoreError> {
-        let mut snapshots = self.conn.prepare_cached("SELECT checksum, snapshot FROM snapshots WHERE doc_id = ?")?;
-        let snapshot = snapshots
-            .query_row([doc_id.as_bytes()], |row| Ok((row.get::<_, [u8; 32]>(0)?, bytes(row, 1)?)))
-            .optional()?;
-        if snapshot.is_some_and(|(checksum, snapshot)| *blake3::hash(&snapshot).as_bytes() != checksum) {
+        if StoredSnapshot::of(&self.conn, doc_id)?.is_some_and(|snapshot| !snapshot.is_intact) {
             return Ok(true);
         }
         let mut entries = self.conn.prepare_cached(
@@ -404,10 +400,8 @@ fn changes_of(doc: &Automerge) -> Vec<Vec<u8>> {
 }
 
 fn snapshot(old: &Connection, doc_id: DocId) -> Option<Automerge> {
-    let query = "SELECT checksum, snapshot FROM snapshots WHERE doc_id = ?";
-    let found = old.query_row(query, [doc_id.as_bytes()], |row| Ok((row.get::<_, [u8; 32]>(0)?, bytes(row, 1)?)));
-    let (checksum, snapshot) = found.ok()?;
-    (*blake3::hash(&snapshot).as_bytes() == checksum).then(|| merge::load(&snapshot).ok()).flatten()
+    let stored = StoredSnapshot::of(old, doc_id).ok()??;
+    if stored.is_intact { merge::load(&stored.bytes).ok() } else { None }
 }
 
 fn hex(doc_id: DocId) -> String {

@@ -12,7 +12,7 @@ use super::outbox::Asked;
 use super::{Store, StoreError, WriteError, erase, outbox, salvage};
 use crate::change;
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, Salt, random_salt};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId};
 use crate::limits;
 use crate::merge;
@@ -352,10 +352,7 @@ impl<'a> Writer<'a> {
         }
         let by_rule = matches!(command, Command::Genesis | Command::Import { .. });
         let (device_time, actor) = if by_rule { (0, None) } else { (self.now_ms, Some(actor)) };
-        let mut salt = [0; 8];
-        if *command != Command::Genesis {
-            self.rng.fill_bytes(&mut salt);
-        }
+        let salt = if *command == Command::Genesis { Salt::default() } else { random_salt(self.rng) };
         let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
         let (seed, replays) = (Some(self.seed), self.replays);
         Ok(outbox::queue(

@@ -225,8 +225,7 @@ async fn a_trainer_gets_pages_until_the_grant_ends_and_each_is_recorded() {
     sync_server::db::installation::establish(&diary.node.server).await.unwrap();
     let tom = diary.node.person().await;
     let toms = diary.node.phone(&tom, 9).await;
-    let relation = sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)");
-    relation.bind(diary.ana.account).bind(tom.account).execute(&diary.node.pool).await.unwrap();
+    diary.node.relate(diary.ana.account, tom.account).await;
     let asked = diary.beginning(0, 3);
     let page = async || read_of_other(&diary.node.server, toms.device, asked, EVERYTHING, MORNING).await.unwrap();
     assert_eq!(page().await, None, "nothing is granted yet");

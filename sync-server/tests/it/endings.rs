@@ -43,12 +43,7 @@ impl Play {
         let node = Node::on(&postgres.of(&named(&postgres).await)).await;
         sync_server::db::installation::establish(&node.server).await.unwrap();
         let (ann, tom, ben) = (node.person().await, node.person().await, node.person().await);
-        sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)")
-            .bind(ann.account)
-            .bind(tom.account)
-            .execute(&node.pool)
-            .await
-            .unwrap();
+        node.relate(ann.account, tom.account).await;
         let mut phone = node.phone(&ann, 1).await;
         let (tablet, watch) = (node.phone(&ann, 2).await.device, node.phone(&ann, 3).await.device);
         let (mood, logged) = phone.log_mood(1);

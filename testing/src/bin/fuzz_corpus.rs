@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fitme_core::collection::Collection;
-use fitme_core::entry::{Digest, Entry};
+use fitme_core::entry::{Digest, Entry, random_salt};
 use fitme_core::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use fitme_core::policy::Access;
 use fitme_core::record::{self, Author};
@@ -16,8 +16,8 @@ use fitme_core::wire::{
 };
 use fitme_testing::Device;
 use fitme_testing::realistic::{Act, Diary, Sets};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
 use serde_json::json;
 
 /// Acts of the diary that changes and documents are made of.
@@ -73,8 +73,7 @@ fn diary() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 }
 
 fn entry(payload: &[u8], rng: &mut StdRng) -> Entry {
-    let mut salt = [0; 8];
-    rng.fill_bytes(&mut salt);
+    let salt = random_salt(rng);
     let doc_id = DocId::random(MORNING, rng);
     Entry { kind: EntryKind::Change.into(), doc_id, device_time: MORNING, salt, payload: payload.to_vec() }
 }

@@ -219,12 +219,7 @@ async fn feeds_of(node: &Node, person: &Person) -> BTreeMap<FeedId, (Collection,
 
 /// The owner accepts that the grantee asks, and says what they say.
 async fn consent(node: &Node, owner: &mut Owner, grantee: &Grantee) {
-    sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)")
-        .bind(owner.account)
-        .bind(grantee.account)
-        .execute(&node.pool)
-        .await
-        .unwrap();
+    node.relate(owner.account, grantee.account).await;
     let feeds = owner.said.feeds(grantee.role);
     if feeds.is_empty() {
         return;
