@@ -50,6 +50,8 @@ pub struct Report {
     pub refused: usize,
     /// Entries that the server had lost, and that were sent again.
     pub sent_again: usize,
+    /// Records that were missing or damaged here, and came again.
+    pub mended: usize,
     /// Records that were erased elsewhere, and so here.
     pub erased: usize,
     /// What others no longer share; it was removed from this device.
@@ -73,6 +75,7 @@ impl Report {
             changed_records: self.changed_records + more.changed_records,
             refused: self.refused + more.refused,
             sent_again: self.sent_again + more.sent_again,
+            mended: self.mended + more.mended,
             erased: self.erased + more.erased,
             ended: self.ended.into_iter().chain(more.ended).collect(),
             bytes_out: self.bytes_out + more.bytes_out,
@@ -107,6 +110,8 @@ pub enum News {
     Refused(usize),
     /// The server had lost so many entries, which are sent again.
     SentAgain(usize),
+    /// So many records were missing or damaged here, and came again.
+    Mended(usize),
     /// No connection; the next attempt follows after so long.
     Offline {
         /// Why, in a sentence.
@@ -291,6 +296,10 @@ impl Connection {
             DeviceEffect::SentAgain(entries) => {
                 self.report.sent_again += entries;
                 self.tell(News::SentAgain(entries));
+            }
+            DeviceEffect::Mended(records) => {
+                self.report.mended += records;
+                self.tell(News::Mended(records));
             }
             DeviceEffect::Revoked(ended) => {
                 self.report.ended.push(ended.clone());

@@ -9,6 +9,7 @@
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `repair`: what a server that was restored from a backup lacks.
+//! - `audit`: what a disk has damaged or lost, which comes again.
 //! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
@@ -31,6 +32,7 @@ use crate::record::Invalid;
 
 mod account;
 mod archive;
+mod audit;
 mod bootstrap;
 mod documents;
 mod erase;
@@ -49,7 +51,8 @@ mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
-pub use bootstrap::{Bootstrapped, Coming};
+pub use audit::{Audited, Proof};
+pub use bootstrap::{Bootstrapped, CameAgain, Coming};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};

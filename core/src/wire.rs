@@ -24,12 +24,12 @@ mod repair;
 pub use cursors::Cursors;
 pub use fitme_proto::v1::goodbye::Reason;
 pub use fitme_proto::v1::{EntryKind, Want};
-pub use repair::Repair;
+pub use repair::{Fetched, Repair};
 
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 4;
+pub const MINOR: u32 = 5;
 /// From this minor version on a device knows feeds of others.
 pub const SHARED_FEEDS_MINOR: u32 = 1;
 /// From this minor version on a device erases what was erased elsewhere, and counts entries that were emptied.
@@ -38,6 +38,8 @@ pub const ERASURES_MINOR: u32 = 3;
 pub const REPAIR_MINOR: u32 = 4;
 /// From this minor version on a device stores snapshots where it is far behind.
 pub const BOOTSTRAP_MINOR: u32 = 4;
+/// From this minor version on a server answers for single documents, so that a device can mend what it holds.
+pub const FETCH_MINOR: u32 = 5;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;

@@ -23,6 +23,10 @@ use crate::auth::Device;
 use crate::db::{wall, whose};
 use crate::grants;
 
+mod single;
+
+pub use single::single_documents;
+
 /// Above every document's id.
 const TOP: &[u8] = &[0xff; 17];
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;

@@ -156,6 +156,11 @@ impl Engine {
                     None => self.denied(device).await?,
                 }
             }
+            ServerEffect::Fetch { feed, documents } => {
+                let fetched =
+                    Box::pin(bootstrap::single_documents(&self.pool, device.account, feed, &documents)).await?;
+                Performed::Event(ServerEvent::Fetched(fetched))
+            }
             ServerEffect::ReadSnapshots { others: false, asked, max_bytes } => {
                 let read = Box::pin(bootstrap::read(&self.pool, device.account, &asked, max_bytes)).await?;
                 Performed::Event(ServerEvent::Snapshots(read))

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fitme_core::limits;
 use fitme_core::session::Progress;
-use fitme_core::store::{Ended, Store};
+use fitme_core::store::{Audited, Ended, Proof, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::describe::{count, number};
 use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, WRITER, describe, pick, runtime};
+use crate::clock::now_ms;
 use crate::error::ServerError;
 use crate::home::Home;
 use crate::sync::{News, Report};
@@ -33,6 +34,9 @@ pub struct How {
     /// Stay connected: send what is written, show what comes, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// First prove every record that is here; then compare all of them with the server's
+    #[arg(long, conflicts_with = "watch")]
+    audit: bool,
 }
 
 /// Syncs.
@@ -43,6 +47,9 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     store.identity()?.ok_or(ServerError::NoAccount)?;
     if store.was_left_open() {
         store.check()?;
+    }
+    if how.audit || store.was_left_open() {
+        audit(how, store, out)?;
     }
     if how.watch {
         return runtime()?.block_on(watch(home, store, out));
@@ -57,6 +64,34 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     let gone: u64 = report.ended.iter().map(|ended| ended.unsent).sum();
     let sent = settled.saturating_sub(report.refused as u64 + gone);
     Ok(print(&report, sent, out)?)
+}
+
+/// Proves what is here. Of what nobody asked for only that is told which is not as it should be.
+fn audit(how: &How, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
+    let proof = if how.audit { Proof::Whole } else { Proof::OfBytes };
+    let audited = store.audit(proof, now_ms())?;
+    if how.audit || audited.damaged + audited.lost > 0 {
+        let told = format!("audited {}: {}", count(audited.documents as u64, "record"), found(&audited));
+        out.say(if audited.damaged > 0 { WAITING } else { PLAIN }, told)?;
+    }
+    Ok(())
+}
+
+/// `none is damaged`
+fn found(audited: &Audited) -> String {
+    let mut found = match audited.damaged {
+        0 => "none is damaged".to_owned(),
+        1 => "1 is damaged, and comes again from the server".to_owned(),
+        more => format!("{more} are damaged, and come again from the server"),
+    };
+    if audited.tidied > 0 {
+        found += &format!("; {} of lists or of changes put right", count(audited.tidied as u64, "line"));
+    }
+    if audited.lost > 0 {
+        let lost = changes(audited.lost as u64);
+        found += &format!("; {lost} that only this device had cannot be read any more: see `fitme rejected`");
+    }
+    found
 }
 
 /// Syncs, and shows how many records have come where this device is far behind.
@@ -120,6 +155,9 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     for gone in &report.ended {
         out.say(WAITING, ended(gone))?;
     }
+    if report.mended > 0 {
+        out.say(WAITING, mended(report.mended))?;
+    }
     if report.sent_again > 0 {
         out.say(WAITING, sent_again(report.sent_again))?;
     }
@@ -136,6 +174,11 @@ fn ended(Ended { name, collection, unsent }: &Ended) -> String {
         unsent => format!("; the server had not taken {} of yours: see `fitme rejected`", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: removed here{lost}")
+}
+
+fn mended(records: usize) -> String {
+    let were = if records == 1 { "was" } else { "were" };
+    format!("{} {were} missing or damaged here, and came again", count(records as u64, "record"))
 }
 
 fn sent_again(entries: usize) -> String {
@@ -212,6 +255,7 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
             out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, refused)))?;
         }
+        News::Mended(records) => out.say(WAITING, format!("{plain}  {}", mended(*records)))?,
         News::SentAgain(entries) => out.say(WAITING, format!("{plain}  {}", sent_again(*entries)))?,
         News::Offline { reason, .. } => {
             out.say(WAITING, format!("{plain}  offline: {reason}; trying again until it works"))?;

@@ -16,6 +16,7 @@ use crate::wire::{
 };
 
 mod bootstrap;
+mod fetch;
 mod repair;
 
 pub use bootstrap::Progress;
@@ -72,6 +73,8 @@ pub enum DeviceEffect {
     Refused(usize),
     /// Tell the person: the server had lost so many entries, which are sent again.
     SentAgain(usize),
+    /// Tell the person: so many records were missing or damaged here, and have come again.
+    Mended(usize),
     /// Everything written here is on the server, and everything the server had is here.
     Synced,
     /// The server ends the session.
@@ -267,7 +270,7 @@ impl DeviceSession {
         store.welcomed(welcome.installation, &welcome.merged, welcome.clock_ms - midway)?;
         self.phase = Phase::Live;
         self.caught_up = !welcome.more;
-        self.begin_repairing(store, welcome.minor, effects)?;
+        self.begin_repairing(store, welcome.minor, now_ms, effects)?;
         self.push(store, effects)
     }
 

@@ -14,12 +14,13 @@ use super::pull::{self, Applied, Fresh, PullError};
 use super::{Store, StoreError, erase};
 use crate::change;
 use crate::collection::Collection;
+use crate::entry::Digest;
 use crate::id::{ActorId, DocId, Epoch, FeedId};
 use crate::merge;
 use crate::policy::AccountId;
 use crate::record::PROJECTION_VERSION;
-use crate::wire::FeedGranted;
 use crate::wire::bootstrap::{FeedBootstrap, Listed, Pass, Snapshot, Token};
+use crate::wire::{FeedGranted, Fetched};
 
 /// What storing pages of documents did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,17 @@ pub struct Bootstrapped {
     pub coming: BTreeMap<FeedId, Coming>,
     /// Feeds of which something could not be used: they are to come as entries, from the number that is named.
     pub refused: Vec<Token>,
+}
+
+/// What taking in single documents did that were missing or damaged here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CameAgain {
+    /// What changed here.
+    pub applied: Applied,
+    /// Documents that had been received before; others are news that overtook their entries.
+    pub mended: usize,
+    /// Documents that could not be used.
+    pub unusable: usize,
 }
 
 /// How far the documents of a feed have come.
@@ -106,6 +118,32 @@ impl Store {
         done.applied.erased.iter().chain(&done.applied.documents).for_each(|doc_id| self.open.forget(*doc_id));
         self.finish_erasing()?;
         Ok(done)
+    }
+
+    /// Takes in single documents of an own feed. No cursor moves: what they hold beyond it comes in its order as well.
+    pub fn apply_fetched(&mut self, fetched: &Fetched) -> Result<CameAgain, PullError> {
+        let page = FeedBootstrap {
+            next: Token { feed: fetched.feed, epoch: Epoch([0; 8]), upto: 0, pass: Pass::Rest, last: fetched.upto },
+            from: 0,
+            digest: Digest::default(),
+            merged_seq: 0,
+            total: 0,
+            projection_version: fetched.projection_version,
+            documents: fetched.documents.clone(),
+            erasures: fetched.erasures.clone(),
+        };
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (feed, collection, cursor, _) = pull::feed_row(&tx, fetched.feed)?;
+        let (conn, open) = (&tx, &mut self.open);
+        let mut receiving = Receiving { conn, open, page: &page, feed, collection, cursor, is_own: true };
+        let mut came = CameAgain::default();
+        receiving.single_documents(&mut came)?;
+        tx.commit()?;
+        came.applied.erased.iter().chain(&came.applied.documents).for_each(|doc_id| self.open.forget(*doc_id));
+        // Who wrote them is known: they were here before.
+        came.applied.shared_actors.clear();
+        self.finish_erasing()?;
+        Ok(came)
     }
 
     /// Asks for a damaged document again, if the server has it.
@@ -196,6 +234,33 @@ impl<'a> Receiving<'a> {
         self.erasures(&mut done.applied)?;
         let coming = self.keep_place()?;
         done.coming.insert(self.page.next.feed, coming);
+        Ok(())
+    }
+
+    /// The page's documents and erasures, whatever else is here of their feed.
+    fn single_documents(&mut self, came: &mut CameAgain) -> Result<(), PullError> {
+        for document in &self.page.documents {
+            let stored = came.applied.documents.len();
+            match self.place(document, &BTreeSet::new(), &mut came.applied) {
+                Ok(()) => {}
+                Err(Unusable::Pull(error)) => return Err(error),
+                Err(why) => {
+                    tracing::warn!(doc_id = %document.doc_id, %why, "a document that was to come again is refused");
+                    came.unusable += 1;
+                }
+            }
+            let last = document.entries.last().map_or(document.seq, |(seq, _)| *seq);
+            came.mended += usize::from(came.applied.documents.len() > stored && last <= self.cursor);
+        }
+        // Where its document is not erased here, the entry that erases it is not known, whatever a row says.
+        for (_, erasure) in &self.page.erasures {
+            self.conn.execute(
+                "DELETE FROM entries WHERE doc_id = ? AND entry_id = ? AND n NOT IN (SELECT n FROM outbox)",
+                (erasure.doc_id.as_bytes(), erasure.id().as_bytes()),
+            )?;
+        }
+        self.erasures(&mut came.applied)?;
+        came.mended += self.page.erasures.iter().filter(|(seq, _)| *seq <= self.cursor).count();
         Ok(())
     }
 

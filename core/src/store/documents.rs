@@ -314,10 +314,34 @@ fn project(conn: &Connection, doc_id: DocId, row: &DocumentRow, doc: &Automerge)
     list(conn, doc_id, &row.collection, &Listed { at: projection.at, trashed: projection.trashed, columns })
 }
 
+/// Makes what lists show of a document anew where something else is there; returns whether it was.
+pub(super) fn list_again(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &DocumentRow,
+    doc: &Automerge,
+) -> Result<bool, StoreError> {
+    let Some(collection) = Collection::named(&row.collection) else { return Ok(false) };
+    let mut query = conn.prepare_cached("SELECT collection, at, trashed, columns FROM records WHERE doc_id = ?")?;
+    let listed = query.query_row([doc_id.as_bytes()], |row| {
+        // A server writes the same columns in another order.
+        let columns = serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default();
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, columns))
+    });
+    let projection = record::project(doc, collection);
+    let is_right =
+        listed.optional()? == Some((row.collection.clone(), projection.at, projection.trashed, projection.columns));
+    if !is_right {
+        project(conn, doc_id, row, doc)?;
+    }
+    Ok(!is_right)
+}
+
 fn list(conn: &Connection, doc_id: DocId, collection: &str, listed: &Listed) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO records (doc_id, collection, at, trashed, columns) VALUES (?, ?, ?, ?, ?) ON CONFLICT (doc_id)
-         DO UPDATE SET at = excluded.at, trashed = excluded.trashed, columns = excluded.columns",
+         DO UPDATE SET collection = excluded.collection, at = excluded.at, trashed = excluded.trashed,
+           columns = excluded.columns",
     )?
     .execute((doc_id.as_bytes(), collection, listed.at, listed.trashed, &listed.columns))?;
     Ok(())

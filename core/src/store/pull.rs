@@ -209,7 +209,7 @@ pub(super) fn current_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, Sto
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest), PullError> {
+pub(super) fn feed_row(conn: &Connection, wire: FeedId) -> Result<(i64, String, u64, Digest), PullError> {
     let mut query = conn.prepare_cached("SELECT feed, collection, cursor, digest FROM feeds WHERE wire = ?")?;
     query
         .query_row([wire.0 as i64], |row| {

@@ -26,7 +26,7 @@ use crate::wire::EntryKind;
 
 /// What a write is refused with that could not be read whole any more.
 pub const LOST_TO_DAMAGE: &str = "store_damaged";
-const LOST_SENTENCE: &str = "the file that it was kept in was damaged before it was sent; enter it again";
+pub(super) const LOST_SENTENCE: &str = "the file that it was kept in was damaged before it was sent; enter it again";
 /// Files put aside beside one home.
 const ASIDE_MOST: u32 = 1_000;
 /// Keys of `meta` that say something of the old file alone.

@@ -224,7 +224,7 @@ fn feed_from_proto(page: proto::FeedBootstrap) -> Result<FeedBootstrap, WireErro
     })
 }
 
-fn snapshot_to_proto(document: &Snapshot) -> proto::Snapshot {
+pub(super) fn snapshot_to_proto(document: &Snapshot) -> proto::Snapshot {
     let listed =
         |listed: &Listed| proto::Listed { at: listed.at, trashed: listed.trashed, columns: listed.columns.clone() };
     proto::Snapshot {
@@ -239,7 +239,7 @@ fn snapshot_to_proto(document: &Snapshot) -> proto::Snapshot {
     }
 }
 
-fn snapshot_from_proto(document: proto::Snapshot) -> Result<Snapshot, WireError> {
+pub(super) fn snapshot_from_proto(document: proto::Snapshot) -> Result<Snapshot, WireError> {
     at_most("heads", document.heads.len(), limits::CHANGE_DEPENDENCIES as usize)?;
     if document.snapshot.len() > limits::SNAPSHOT_PART_BYTES {
         return Err(WireError::TooLarge { bytes: document.snapshot.len(), limit: limits::SNAPSHOT_PART_BYTES });
@@ -263,11 +263,11 @@ fn listed_from_proto(listed: proto::Listed) -> Result<Listed, WireError> {
     Ok(Listed { at: listed.at, trashed: listed.trashed, columns: listed.columns })
 }
 
-fn numbered_to_proto((seq, entry): &(u64, Entry)) -> proto::NumberedEntry {
+pub(super) fn numbered_to_proto((seq, entry): &(u64, Entry)) -> proto::NumberedEntry {
     proto::NumberedEntry { seq: *seq, entry: Some(entries::whole_to_proto(entry)) }
 }
 
-fn numbered_from_proto(numbered: proto::NumberedEntry) -> Result<(u64, Entry), WireError> {
+pub(super) fn numbered_from_proto(numbered: proto::NumberedEntry) -> Result<(u64, Entry), WireError> {
     let entry = numbered.entry.ok_or(WireError::Field { field: "entry", expected: "set" })?;
     Ok((number("seq", numbered.seq)?, entries::whole_from_proto(entry)?))
 }

@@ -17,6 +17,8 @@ const REPAIR: u32 = 11;
 const LOCATE: (u32, u32) = (1, 1);
 const COMPARED: (u32, u32) = (4, 2);
 const OFFER: (u32, u32) = (5, 2);
+/// It has the lists of `FeedBootstrap`, under their numbers.
+const FETCHED: u32 = 7;
 /// `FeedPoints.points`
 const POINTS: u32 = 2;
 /// `RangeAnswer.documents`, each with its heads.
@@ -63,6 +65,9 @@ fn count(message: &[u8], number: u32) -> Result<usize, WireError> {
 
 /// Items of a step of a repair, down to the heads of documents.
 fn of_step(step: u32, body: &[u8]) -> Result<usize, WireError> {
+    if step == FETCHED {
+        return in_bootstrap(body);
+    }
     let mut items = 0;
     for field in fields(body) {
         let (list, item) = field?;

@@ -1,7 +1,8 @@
-//! The steps of a repair: where two histories of a feed part, which documents differ, and what a device offers.
+//! The steps of a repair: where two histories of a feed part, which documents differ, what a device offers and what it fetches.
 
+use super::bootstrap::{self, Snapshot};
 use super::{FeedPush, WireError, at_most, entries, feed, fixed, proto};
-use crate::entry::Digest;
+use crate::entry::{Digest, Entry};
 use crate::id::{ChangeHash, DocId, FeedId};
 use crate::limits;
 use crate::reconcile::{self, Answer, Held, Part, Question, Range, Sum};
@@ -15,6 +16,23 @@ pub enum Repair {
     Compare { feed: FeedId, questions: Vec<Question> },
     Compared { feed: FeedId, answers: Vec<Answer> },
     Offer { batch: u64, feeds: Vec<FeedPush> },
+    Fetch { feed: FeedId, documents: Vec<DocId> },
+    Fetched(Fetched),
+}
+
+/// Documents as the server has them, for a device that lacks them or holds them damaged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fetched {
+    /// Of which feed.
+    pub feed: FeedId,
+    /// The last document that was looked for; `None` if the answer goes on.
+    pub upto: Option<DocId>,
+    /// By which version of the projection `listed` was made.
+    pub projection_version: i32,
+    /// The documents, or parts of them.
+    pub documents: Vec<Snapshot>,
+    /// The entries that erased documents, each with its number.
+    pub erasures: Vec<(u64, Entry)>,
 }
 
 pub(super) fn to_proto(step: &Repair) -> proto::Repair {
@@ -39,6 +57,11 @@ pub(super) fn to_proto(step: &Repair) -> proto::Repair {
         Repair::Offer { batch, feeds } => {
             Step::Offer(proto::Offer { batch: *batch, feeds: feeds.iter().map(entries::push_to_proto).collect() })
         }
+        Repair::Fetch { feed, documents } => {
+            let doc_ids = documents.iter().map(|id| id.0.to_vec().into()).collect();
+            Step::Fetch(proto::Fetch { feed: feed.0, doc_ids })
+        }
+        Repair::Fetched(fetched) => Step::Fetched(fetched_to_proto(fetched)),
     };
     proto::Repair { step: Some(step) }
 }
@@ -62,7 +85,34 @@ pub(super) fn from_proto(repair: proto::Repair) -> Result<Repair, WireError> {
             Repair::Compared { feed: feed(compared.feed)?, answers }
         }
         Some(Step::Offer(offer)) => Repair::Offer { batch: offer.batch, feeds: entries::push_from_proto(offer.feeds)? },
+        Some(Step::Fetch(fetch)) => {
+            at_most("documents", fetch.doc_ids.len(), reconcile::RANGES)?;
+            let documents = fetch.doc_ids.iter().map(|id| fixed("doc_ids", id).map(DocId)).collect::<Result<_, _>>()?;
+            Repair::Fetch { feed: feed(fetch.feed)?, documents }
+        }
+        Some(Step::Fetched(fetched)) => Repair::Fetched(fetched_from_proto(fetched)?),
         None => return Err(WireError::Field { field: "step", expected: "set" }),
+    })
+}
+
+fn fetched_to_proto(fetched: &Fetched) -> proto::Fetched {
+    proto::Fetched {
+        feed: fetched.feed.0,
+        upto: fetched.upto.map(|upto| upto.0.to_vec()).unwrap_or_default().into(),
+        projection_version: fetched.projection_version,
+        documents: fetched.documents.iter().map(bootstrap::snapshot_to_proto).collect(),
+        erasures: fetched.erasures.iter().map(bootstrap::numbered_to_proto).collect(),
+    }
+}
+
+fn fetched_from_proto(fetched: proto::Fetched) -> Result<Fetched, WireError> {
+    let upto = (!fetched.upto.is_empty()).then(|| fixed("upto", &fetched.upto).map(DocId)).transpose()?;
+    Ok(Fetched {
+        feed: feed(fetched.feed)?,
+        upto,
+        projection_version: fetched.projection_version,
+        documents: fetched.documents.into_iter().map(bootstrap::snapshot_from_proto).collect::<Result<_, _>>()?,
+        erasures: fetched.erasures.into_iter().map(bootstrap::numbered_from_proto).collect::<Result<_, _>>()?,
     })
 }
 

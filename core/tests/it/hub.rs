@@ -455,6 +455,7 @@ pub struct Link {
     pub synced: bool,
     pub bytes: usize,
     pub sent_again: usize,
+    pub mended: usize,
     /// What becomes of each message on its way.
     pub rewrite: Option<fn(Frame) -> Frame>,
     /// How far snapshots have come, if any came.
@@ -482,6 +483,7 @@ impl Link {
             synced: false,
             bytes: 0,
             sent_again: 0,
+            mended: 0,
             rewrite: None,
             progress: None,
             closed: None,
@@ -523,6 +525,7 @@ impl Link {
                 }
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::SentAgain(entries) => self.sent_again += entries,
+                DeviceEffect::Mended(records) => self.mended += records,
                 DeviceEffect::Received(_, progress) => self.progress = Some(progress),
                 DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
                 // By the server it is a fault of the test.
@@ -557,6 +560,7 @@ impl Link {
                 ServerEffect::Compare { feed, questions, .. } => {
                     ServerEvent::Compared { feed, answers: hub.feeds[&feed].answers(questions) }
                 }
+                ServerEffect::Fetch { feed, documents } => ServerEvent::Fetched(hub.fetched(feed, &documents)),
                 ServerEffect::Ingest { batch, feeds, .. } => {
                     let before = hub.heads();
                     let settled = hub.ingest(batch, &feeds);

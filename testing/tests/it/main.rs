@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod archive;
+mod audited_device;
 mod backup;
 mod bootstrap;
 mod conformance;

@@ -35,27 +35,10 @@ impl Snapshots {
         for page in &mut pages {
             let parts = std::mem::take(&mut page.documents);
             for part in parts {
-                page.documents.extend(self.assembled(page.next.feed, part)?);
+                page.documents.extend(assembled(&mut self.partial, page.next.feed, part)?);
             }
         }
         Ok(pages)
-    }
-
-    fn assembled(&mut self, feed: FeedId, part: Snapshot) -> Result<Option<Snapshot>, SessionError> {
-        let document = match self.partial.take() {
-            None => part,
-            Some((begun, mut document)) => {
-                if begun != feed || !document.append(part) {
-                    return Err(SessionError::OutOfTurn("a part of another document"));
-                }
-                document
-            }
-        };
-        if document.more {
-            self.partial = Some((feed, document));
-            return Ok(None);
-        }
-        Ok(Some(document))
     }
 
     fn progress(&self) -> Progress {
@@ -123,6 +106,28 @@ impl DeviceSession {
         }
         Ok((kept, dropped))
     }
+}
+
+/// The document that is whole with this part; `partial` is what came of it before.
+pub(super) fn assembled(
+    partial: &mut Option<(FeedId, Snapshot)>,
+    feed: FeedId,
+    part: Snapshot,
+) -> Result<Option<Snapshot>, SessionError> {
+    let document = match partial.take() {
+        None => part,
+        Some((begun, mut document)) => {
+            if begun != feed || !document.append(part) {
+                return Err(SessionError::OutOfTurn("a part of another document"));
+            }
+            document
+        }
+    };
+    if document.more {
+        *partial = Some((feed, document));
+        return Ok(None);
+    }
+    Ok(Some(document))
 }
 
 /// Whether the page is of a later pass: the others begin when the recent documents of every feed are through.

@@ -1,16 +1,17 @@
 //! The device's half of a repair. Where the server says that a feed has another history than the device knows, the device
-//! says where the two may part and receives what follows; then it compares documents, and queues what the server lacks before
-//! anything else is pushed: what waits may build on it.
+//! says where the two may part and receives what follows; then it compares documents, fetches those that are missing or damaged
+//! here, and queues what the server lacks before anything else is pushed: what waits may build on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 
+use super::fetch::Fetching;
 use super::{DeviceEffect, DeviceSession, Phase, SessionError, digests, send};
 use crate::id::FeedId;
 use crate::limits;
 use crate::reconcile::Comparison;
-use crate::store::{FeedRow, Store};
+use crate::store::{FeedRow, Proof, Store};
 use crate::wire::{self, FeedGranted, Frame, Repair};
 
 /// What a session has to do about other histories.
@@ -32,6 +33,10 @@ pub(super) struct Repairing {
     unsure: bool,
     /// The one that is compared.
     comparing: Option<(FeedId, Comparison)>,
+    /// The server gives single documents.
+    gives_documents: bool,
+    /// Of a feed that was compared: what is fetched.
+    pub(super) fetching: Option<Fetching>,
     /// Those that were compared in this session.
     compared: BTreeSet<FeedId>,
     /// So much is missing that a part of it is sent first.
@@ -54,6 +59,9 @@ impl Repairing {
         self.unasked.remove(&feed);
         if self.comparing.as_ref().is_some_and(|(compared, _)| *compared == feed) {
             self.comparing = None;
+        }
+        if self.fetching.as_ref().is_some_and(|fetching| fetching.feed == feed) {
+            self.fetching = None;
         }
     }
 }
@@ -84,10 +92,12 @@ impl DeviceSession {
         &mut self,
         store: &mut Store,
         minor: u32,
+        now_ms: i64,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let knows = minor >= wire::REPAIR_MINOR;
         self.repairing.possible = knows && self.max_bytes == 0;
+        self.repairing.gives_documents = minor >= wire::FETCH_MINOR;
         if self.repairing.possible {
             self.repairing.unasked = self.repairing.locating.keys().copied().collect();
             self.repairing.unsure = !store.never_echoed()?.is_empty();
@@ -99,6 +109,9 @@ impl DeviceSession {
                     false => store.grant(&granted)?,
                 }
             }
+        }
+        if self.repairing.possible && self.repairing.gives_documents && store.is_audit_due(now_ms)? {
+            store.audit(Proof::OfBytes, now_ms)?;
         }
         self.repairing.owing = store.owes_repair()?;
         Ok(())
@@ -146,7 +159,8 @@ impl DeviceSession {
                     Ok(())
                 }
             },
-            Repair::Locate { .. } | Repair::Compare { .. } | Repair::Offer { .. } => {
+            Repair::Fetched(fetched) => self.fetched(store, fetched, now_ms, rng, effects),
+            Repair::Locate { .. } | Repair::Compare { .. } | Repair::Offer { .. } | Repair::Fetch { .. } => {
                 Err(SessionError::OutOfTurn("a device's step of a repair"))
             }
         }
@@ -170,7 +184,8 @@ impl DeviceSession {
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let rests = self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
-        let waits = !self.repairing.locating.is_empty() || self.repairing.comparing.is_some();
+        let asks = self.repairing.comparing.is_some() || self.repairing.fetching.is_some();
+        let waits = !self.repairing.locating.is_empty() || asks;
         if !self.repairing.possible || !rests || waits {
             return Ok(());
         }
@@ -198,7 +213,7 @@ impl DeviceSession {
         }
     }
 
-    /// Asks the next questions; when there are none, queues what the server lacks.
+    /// Asks the next questions; when there are none, fetches what is missing here.
     fn compare(
         &mut self,
         store: &mut Store,
@@ -213,12 +228,29 @@ impl DeviceSession {
             return send(&Frame::Repair(Repair::Compare { feed, questions }), effects);
         }
         let is_all = !comparison.is_cut_off();
-        let offered = store.offer(feed, &comparison.into_differences(), is_all, now_ms, rng)?;
+        let differences = comparison.into_differences();
+        let lacking = if self.repairing.gives_documents { store.lacking(feed, &differences)? } else { Vec::new() };
+        self.fetch(store, Fetching::new(feed, differences, is_all, lacking), now_ms, rng, effects)
+    }
+
+    /// Queues what the server lacks, once what is missing here has come.
+    pub(super) fn offer(
+        &mut self,
+        store: &mut Store,
+        fetched: &Fetching,
+        now_ms: i64,
+        rng: &mut dyn RngCore,
+        effects: &mut Vec<DeviceEffect>,
+    ) -> Result<(), SessionError> {
+        let (feed, is_all) = (fetched.feed, fetched.is_all);
+        let offered = store.offer(feed, &fetched.differences, is_all && fetched.unusable == 0, now_ms, rng)?;
         if offered > 0 {
             effects.push(DeviceEffect::SentAgain(offered));
         }
-        if is_all || offered == 0 {
+        if is_all || offered + fetched.mended == 0 {
             self.repairing.compared.insert(feed);
+        }
+        if is_all || offered == 0 {
             return self.go_on_repairing(store, now_ms, rng, effects);
         }
         self.repairing.sending = true;
@@ -226,7 +258,7 @@ impl DeviceSession {
     }
 
     /// What was queued again has numbers from before.
-    fn push_anew(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+    pub(super) fn push_anew(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         self.pushed = 0;
         self.pushed_for.clear();
         self.push(store, effects)

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::entry::{Digest, Entry};
-use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
+use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::policy::Access;
 use crate::reconcile::{Answer, Question};
-use crate::wire::{Cursors, FeedPush, Receipt, Token};
+use crate::wire::{Cursors, FeedPush, Fetched, Receipt, Token};
 
 use super::bootstrap::{SnapshotsAsked, SnapshotsRead};
 
@@ -46,6 +46,8 @@ pub enum ServerEvent<'a> {
         /// One for each question, in their order.
         answers: Vec<Answer>,
     },
+    /// Answers [`ServerEffect::Fetch`].
+    Fetched(Fetched),
     /// Answers [`ServerEffect::ReadSnapshots`]; a feed that was not reached is left out.
     Snapshots(Vec<SnapshotsRead>),
     /// Entries were committed on this node.
@@ -102,6 +104,13 @@ pub enum ServerEffect {
         others: bool,
         /// What the device holds.
         questions: Vec<Question>,
+    },
+    /// Read documents of an own feed as they are, in their order, until there are enough for a page.
+    Fetch {
+        /// Which feed.
+        feed: FeedId,
+        /// Which documents, at least one.
+        documents: Vec<DocId>,
     },
     /// Read the feed's entries above `after`.
     Read {

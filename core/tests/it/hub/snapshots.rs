@@ -1,10 +1,11 @@
 //! The hub's snapshots: documents merged when they are asked for, in pages that a test makes as small as it likes.
 
-use fitme_core::id::DocId;
+use fitme_core::id::{DocId, FeedId};
 use fitme_core::limits;
 use fitme_core::merge;
 use fitme_core::record::{self, Projection};
 use fitme_core::session::{Place, SnapshotsAsked, SnapshotsRead};
+use fitme_core::wire::Fetched;
 use fitme_core::wire::bootstrap::{Listed, Pass, Snapshot};
 
 use super::{Feed, Hub, MORNING};
@@ -54,6 +55,22 @@ impl Hub {
             }
         }
         read
+    }
+
+    /// Single documents as they are now, at most two at a time.
+    pub(super) fn fetched(&self, id: FeedId, asked: &[DocId]) -> Fetched {
+        let (feed, asked) = (&self.feeds[&id], &asked[..asked.len().min(2)]);
+        let place = Place { from: 0, upto: u64::MAX, pass: Pass::Rest, last: None };
+        let erasure = |doc_id: &DocId| feed.erased_by(*doc_id).map(|(seq, _)| seq);
+        let erased = |seq: u64| (seq, feed.entries[seq as usize - 1].0.entry.clone());
+        let here = asked.iter().filter(|doc_id| erasure(doc_id).is_none());
+        Fetched {
+            feed: id,
+            upto: asked.last().copied(),
+            projection_version: record::PROJECTION_VERSION,
+            documents: here.filter_map(|doc_id| self.document(feed, *doc_id, place)).map(|(_, one)| one).collect(),
+            erasures: asked.iter().filter_map(erasure).map(erased).collect(),
+        }
     }
 
     fn page_of(&self, feed: &Feed, asked: &SnapshotsAsked) -> SnapshotsRead {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fitme_core::entry::{Digest, Entry};
-use fitme_core::id::{Epoch, FeedId, Installation};
+use fitme_core::id::{DocId, Epoch, FeedId, Installation};
 use fitme_core::policy::{Access, Action};
 use fitme_core::reconcile::{Question, Range, Sum};
 use fitme_core::wire::{
-    self, Cursors, EntryKind, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Reason, Receipt,
-    Repair, Token, Want, Welcome,
+    self, Cursors, EntryKind, FeedDigest, FeedGranted, FeedPage, FeedPush, Fetched, Frame, Goodbye, Hello, Reason,
+    Receipt, Repair, Token, Want, Welcome,
 };
 
 use super::cast::{Cast, Grantee, Owner};
@@ -39,7 +39,7 @@ fn row(frame: &Frame) -> Row {
     match frame {
         Frame::Hello(_) => Row::Opens,
         Frame::Cursors(_) | Frame::Digests(_) => Row::Claims,
-        Frame::Repair(Repair::Locate { .. } | Repair::Compare { .. }) => Row::Asks,
+        Frame::Repair(Repair::Locate { .. } | Repair::Compare { .. } | Repair::Fetch { .. }) => Row::Asks,
         // What others wrote: `nobody_but_a_person_brings_back_what_others_wrote`.
         Frame::Push { .. } | Frame::Repair(Repair::Offer { .. }) => Row::Writes,
         Frame::Renew(_) => Row::Renews,
@@ -50,7 +50,7 @@ fn row(frame: &Frame) -> Row {
         | Frame::Bootstrap { .. }
         | Frame::FeedGranted(_)
         | Frame::FeedRevoked(_)
-        | Frame::Repair(Repair::Agreed { .. } | Repair::Compared { .. })
+        | Frame::Repair(Repair::Agreed { .. } | Repair::Compared { .. } | Repair::Fetched(_))
         | Frame::More(_) => Row::OfTheServer,
     }
 }
@@ -68,6 +68,8 @@ fn named(frame: &Frame) -> Vec<FeedId> {
         Frame::Repair(Repair::Agreed { feed, .. } | Repair::Compare { feed, .. } | Repair::Compared { feed, .. }) => {
             vec![*feed]
         }
+        Frame::Repair(Repair::Fetched(fetched)) if fetched.documents.is_empty() => Vec::new(),
+        Frame::Repair(Repair::Fetch { feed, .. } | Repair::Fetched(Fetched { feed, .. })) => vec![*feed],
         Frame::Repair(Repair::Locate { feeds }) => feeds.iter().map(|(feed, _)| *feed).collect(),
         Frame::Repair(Repair::Offer { feeds, .. }) => feeds.iter().map(|push| push.feed).collect(),
         Frame::Cursors(cursors) => cursors.0.keys().copied().collect(),
@@ -331,6 +333,12 @@ async fn what_a_feed_holds_is_compared_with_whom_the_judge_lets_read_it() {
             let Some(Frame::Repair(Repair::Compared { feed: of, answers })) = rogue.hear().await else {
                 panic!("a {} gets an answer", who.role)
             };
+            // Documents of others come in order, where each page is judged and noted, or not at all.
+            rogue.say(&Frame::Repair(Repair::Fetch { feed, documents: vec![DocId([1; 16])] })).await;
+            let Some(Frame::Repair(Repair::Fetched(fetched))) = rogue.hear().await else {
+                panic!("a {} gets an answer", who.role)
+            };
+            assert_eq!((fetched.documents, fetched.erasures), (Vec::new(), Vec::new()), "a {}", who.role);
             let may_read = expected.granted.contains_key(&feed);
             assert_eq!((of, answers.len()), (feed, usize::from(may_read)), "a {}", who.role);
         }
@@ -401,6 +409,7 @@ fn samples(feed: FeedId) -> Vec<Frame> {
         access: Access::Write,
         owner_name: String::new(),
     };
+    let fetched = Fetched { feed, upto: None, projection_version: 1, documents: Vec::new(), erasures: Vec::new() };
     let goodbye = Goodbye { reason: Reason::Shutdown, message: "so long".to_owned(), retry_after_ms: 0 };
     vec![
         Frame::Hello(Hello::default()),
@@ -417,6 +426,8 @@ fn samples(feed: FeedId) -> Vec<Frame> {
         Frame::Repair(Repair::Compare { feed, questions: Vec::new() }),
         Frame::Repair(Repair::Compared { feed, answers: Vec::new() }),
         Frame::Repair(Repair::Offer { batch: 1, feeds: Vec::new() }),
+        Frame::Repair(Repair::Fetch { feed, documents: Vec::new() }),
+        Frame::Repair(Repair::Fetched(fetched)),
         Frame::Credit { bytes: 1 },
         Frame::Renew(Token("token".to_owned())),
         Frame::Goodbye(goodbye),
