@@ -3,6 +3,7 @@
 
 mod archive;
 mod bootstrap;
+mod clock;
 mod erase;
 mod granting;
 mod hub;
@@ -13,3 +14,4 @@ mod records;
 mod repair;
 mod session;
 mod store;
+mod voids;
