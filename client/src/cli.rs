@@ -6,6 +6,7 @@
 mod access_log;
 mod account;
 mod archive;
+mod clock;
 mod consent;
 mod describe;
 mod devices;
@@ -192,6 +193,8 @@ enum Command {
     },
     /// Send what is new here, fetch what is new elsewhere
     Sync(sync::How),
+    /// Compare this device's clock with the server's; move times that were logged while it was wrong
+    Clock(clock::Wanted),
     /// Show what the server refused, and why; write it again, or forget it
     Rejected(rejected::Wanted),
     /// Show the account, what waits and what is here
@@ -343,6 +346,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Export { file } => archive::export(&file, store, out),
         Command::ImportAccount { file, merge } => archive::import(&file, merge, store, out),
         Command::Sync(how) => sync::run(&how, home, store, out),
+        Command::Clock(wanted) => clock::run(&wanted, store, out),
         Command::Rejected(wanted) => rejected::run(&wanted, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }

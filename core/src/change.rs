@@ -6,6 +6,7 @@
 //! change could have two entry ids. So a change counts only if encoding it again would give the same bytes: `canonical`
 //! sees that of nearly all changes from their runs, the others are encoded again.
 
+mod again;
 mod canonical;
 mod chunk;
 mod columns;
@@ -20,6 +21,7 @@ use automerge::{Change, ExpandedChange};
 use crate::id::{ActorId, ChangeHash};
 use crate::limits;
 
+pub(crate) use again::written_again;
 use chunk::Chunk;
 pub use document::document_heads;
 
@@ -149,7 +151,16 @@ pub fn read(payload: &[u8]) -> Result<ReadChange, BadChange> {
 /// [`BadChange`] all the same if the bytes were damaged since.
 pub fn reread(payload: &[u8]) -> Result<Change, BadChange> {
     count_operations(payload)?;
-    guarded(|| Change::try_from(payload).map_err(|error| BadChange::Undecodable(error.to_string())))
+    guarded(|| Change::try_from(payload).map_err(decode_error))
+}
+
+/// All that a change says, for whoever has to look into it.
+///
+/// # Errors
+/// As [`reread`].
+pub fn in_full(payload: &[u8]) -> Result<serde_json::Value, BadChange> {
+    let undecodable = |error: serde_json::Error| BadChange::Undecodable(error.to_string());
+    guarded(|| serde_json::to_value(Change::try_from(payload).map_err(decode_error)?.decode()).map_err(undecodable))
 }
 
 /// How many operations `payload` claims, counted without decoding it and within the bounds of [`read`]: a few bytes may
@@ -201,6 +212,10 @@ fn decode(payload: &[u8], chunk: &Chunk<'_>, operations: u64) -> Result<ReadChan
         operations,
     };
     Ok(ReadChange { facts, change, expanded })
+}
+
+fn decode_error(error: impl std::fmt::Display) -> BadChange {
+    BadChange::Undecodable(error.to_string())
 }
 
 fn encoded_again(expanded: &ExpandedChange) -> Vec<u8> {

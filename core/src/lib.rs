@@ -25,4 +25,5 @@ pub mod reconcile;
 pub mod record;
 pub mod session;
 pub mod store;
+pub mod void;
 pub mod wire;

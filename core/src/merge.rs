@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::{Automerge, Change, ChangeHash as Hash, LoadOptions, ReadDoc, TextEncoding};
 
+use crate::collection::Collection;
 use crate::id::ChangeHash;
 use crate::record;
 
@@ -64,22 +65,36 @@ pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Auto
     Ok(doc)
 }
 
+/// What a record is after these changes.
+pub fn record_of<'a>(
+    payloads: impl IntoIterator<Item = &'a [u8]>,
+    collection: Collection,
+) -> Result<serde_json::Value, MergeError> {
+    let doc = assemble(payloads)?;
+    fenced(|| Ok::<_, String>(record::project(&doc, collection).record)).map_err(MergeError::Unmergeable)
+}
+
 /// The document without some of its changes and without what builds on them, and the changes that it lost.
 pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Automerge, Vec<Change>), MergeError> {
+    // Each comes after those it builds on.
+    let changes = fenced(|| Ok::<_, String>(doc.get_changes(&[]))).map_err(MergeError::Unmergeable)?;
+    let (lost, kept) = part(changes, left_out);
+    let mut rebuilt = record::blank();
+    apply_read(&mut rebuilt, kept)?;
+    Ok((rebuilt, lost))
+}
+
+/// Changes, each after those it builds on, in two parts: the named ones with what builds on them, and the others.
+pub fn part(changes: Vec<Change>, left_out: &BTreeSet<ChangeHash>) -> (Vec<Change>, Vec<Change>) {
     let mut gone = left_out.clone();
-    let is_lost = |change: &Change| {
+    changes.into_iter().partition(|change| {
         let hash = ChangeHash(change.hash().0);
         let lost = gone.contains(&hash) || change.deps().iter().any(|Hash(dep)| gone.contains(&ChangeHash(*dep)));
         lost && {
             gone.insert(hash);
             true
         }
-    };
-    // Each comes after those it builds on.
-    let (lost, kept) = changes(doc)?.into_iter().partition(is_lost);
-    let mut rebuilt = record::blank();
-    apply_read(&mut rebuilt, kept)?;
-    Ok((rebuilt, lost))
+    })
 }
 
 /// The changes of a document, each after those it builds on.
@@ -128,7 +143,8 @@ pub fn advance_heads(heads: &mut Vec<ChangeHash>, deps: &[ChangeHash], hash: Cha
     }
 }
 
-fn fenced<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+/// What breaks in `work` is an error of that one document.
+pub(crate) fn fenced<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("the merge library broke on it".to_owned()),

@@ -7,6 +7,7 @@
 //! - `rebase`: what the server does not take leaves its document.
 //! - `rejected`: and stays with the person.
 //! - `erase`: documents that are deleted for good.
+//! - `void`: what the server took out of a document.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `repair`: what a server that was restored from a backup lacks.
 //! - `audit`: what a disk has damaged or lost, which comes again.
@@ -14,6 +15,7 @@
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
+//! - `clock`: what was written while this device's clock was wrong.
 //! - `query`: lists, records, history and status.
 //! - `salvage`: a new file made of what can be read of a damaged one.
 //! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
@@ -34,6 +36,7 @@ mod account;
 mod archive;
 mod audit;
 mod bootstrap;
+mod clock;
 mod documents;
 mod erase;
 mod for_others;
@@ -47,12 +50,14 @@ mod rejected_for;
 mod repair;
 mod salvage;
 mod tokens;
+mod void;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
 pub use audit::{Audited, Proof};
 pub use bootstrap::{Bootstrapped, CameAgain, Coming};
+pub use clock::{CLOCK_SLACK_MS, WrongTime};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
@@ -71,7 +76,7 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
@@ -82,6 +87,8 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
     include_str!("../../migrations/sqlite/0009_repair.sql"),
     include_str!("../../migrations/sqlite/0010_rebase.sql"),
+    include_str!("../../migrations/sqlite/0011_void.sql"),
+    include_str!("../../migrations/sqlite/0012_clock.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -225,6 +232,7 @@ impl Store {
         let mut store = Self::open_for_reading(path, writer)?;
         store.draw_actor(rng)?;
         store.rebase_blocked(rng)?;
+        store.take_kept(0, rng)?;
         Ok(store)
     }
 

@@ -221,6 +221,9 @@ async fn lacked_entries(
            CROSS JOIN LATERAL (
                SELECT seq, device_time, salt, payload FROM entries
                WHERE feed = $1 AND doc_id = q.doc_id AND seq > q.seq AND seq <= $4 AND kind = 0 AND payload IS NOT NULL
+                 AND NOT EXISTS (
+                     SELECT FROM left_out l WHERE l.feed = $1 AND l.doc_id = q.doc_id
+                       AND l.change_hash = entries.change_hash AND l.void_seq <= $4)
                ORDER BY change_hash OFFSET 0
            ) AS e
            ORDER BY e.seq"#,
@@ -233,7 +236,7 @@ async fn lacked_entries(
     .await?;
     for row in entries {
         let doc_id = DocId::from_slice(&row.doc_id).expect("ingest writes document ids of 16 bytes");
-        let entry = entry(EntryKind::Change, doc_id, row.device_time, &row.salt, row.payload);
+        let entry = entry(EntryKind::Change.into(), doc_id, row.device_time, &row.salt, row.payload);
         lacked.entry(doc_id).or_default().push((row.seq.cast_unsigned(), entry));
     }
     Ok(lacked)
@@ -257,20 +260,17 @@ fn documents(rows: Vec<Row>, mut lacked: BTreeMap<DocId, Vec<(u64, Entry)>>) -> 
     rows.into_iter().map(document).collect()
 }
 
-/// Entries that erased documents between the device's cursor and `upto`. Entries of kinds that are no document's change
-/// (`samples`, `sealed`) belong into this pass as well once they are served.
+/// Entries that erased documents between the device's cursor and `upto`, or took changes out of them: all of a document, or
+/// none. Entries of kinds that are no document's change (`samples`, `sealed`) belong into this pass as well once they are
+/// served.
 async fn erasures(
     db: &mut PgConnection,
     account: Uuid,
     feed: FeedId,
     place: Place,
 ) -> Result<Vec<(u64, Entry)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT d.doc_id, e.seq, e.device_time, e.salt AS "salt!", e.payload AS "payload!"
-           FROM documents d JOIN entries e ON e.feed = d.feed AND e.seq = d.erased_seq
-           WHERE d.account = $1 AND d.feed = $2 AND d.doc_id < $3 AND d.erased_seq > $4 AND d.erased_seq <= $5
-             AND e.salt IS NOT NULL AND e.payload IS NOT NULL
-           ORDER BY d.doc_id DESC LIMIT $6"#,
+    let rows = sqlx::query_file!(
+        "src/bootstrap/erasures.sql",
         account,
         feed.0.cast_signed(),
         place.last.as_ref().map_or(TOP, DocId::as_bytes),
@@ -280,14 +280,16 @@ async fn erasures(
     )
     .fetch_all(db)
     .await?;
-    let numbered = |seq: i64, doc_id: &[u8], time, salt: &[u8], payload| {
+    let numbered = |seq: i64, kind: i16, doc_id: &[u8], time, salt: &[u8], payload| {
         let doc_id = DocId::from_slice(doc_id).expect("ingest writes document ids of 16 bytes");
-        (seq.cast_unsigned(), entry(EntryKind::Erase, doc_id, time, salt, payload))
+        (seq.cast_unsigned(), entry(kind.into(), doc_id, time, salt, payload))
     };
-    Ok(rows.into_iter().map(|row| numbered(row.seq, &row.doc_id, row.device_time, &row.salt, row.payload)).collect())
+    let entries =
+        rows.into_iter().map(|row| numbered(row.seq, row.kind, &row.doc_id, row.device_time, &row.salt, row.payload));
+    Ok(entries.collect())
 }
 
-fn entry(kind: EntryKind, doc_id: DocId, device_time: i64, salt: &[u8], payload: Vec<u8>) -> Entry {
+fn entry(kind: i32, doc_id: DocId, device_time: i64, salt: &[u8], payload: Vec<u8>) -> Entry {
     let salt = salt.try_into().expect("ingest writes salts of 8 bytes");
-    Entry { kind: kind.into(), doc_id, device_time, salt, payload }
+    Entry { kind, doc_id, device_time, salt, payload }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fitme_core::id::DocId;
 use fitme_core::policy::Role;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
@@ -54,6 +55,57 @@ pub enum Command {
     Audit(AuditCommand),
     /// Makes, lists and erases accounts, closes sign-up, helps who has lost a password.
     Admin(AdminArgs),
+    /// Lists the records that could not be merged, looks into them, writes again or takes out what is at fault.
+    Quarantine(QuarantineArgs),
+}
+
+/// Options of `quarantine`.
+#[derive(Debug, Args)]
+pub struct QuarantineArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: QuarantineCommand,
+    /// Which database to use.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What the operator does about records that could not be merged.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Lists them, each with the reason.
+    List {
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u16,
+    },
+    /// Shows the entries that wait to be merged.
+    Show {
+        /// Number of its feed.
+        feed: i64,
+        /// The record's id.
+        document: DocId,
+        /// Also what the person wrote: tell them that you look at it, and why.
+        #[arg(long)]
+        health_data: bool,
+    },
+    /// Takes an entry out of its record, and what it did is written again by the server.
+    Replay {
+        /// Number of its feed.
+        feed: i64,
+        /// Number of the entry in it.
+        entry: i64,
+    },
+    /// Takes an entry out of its record; who wrote it gets it back.
+    Discard {
+        /// Number of its feed.
+        feed: i64,
+        /// Number of the entry in it.
+        entry: i64,
+        /// Without it nothing is done.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 impl Command {

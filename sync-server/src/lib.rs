@@ -1,6 +1,6 @@
 //! The server of the sync engine: accepts, orders, stores, merges and fans out what devices send.
 //!
-//! [`serve`] is its life, [`admin`] what its operator does, [`http`] its routes and the stack around them, [`state`] what handlers share. The way of an
+//! [`serve`] is its life, [`admin`] and [`quarantine`] what its operator does, [`http`] its routes and the stack around them, [`state`] what handlers share. The way of an
 //! entry: [`ws`] or [`once`] drive a session, whose wishes [`engine`] performs: [`ingest`] numbers and stores what devices
 //! push, [`fanout`] hands it to the sessions of this node and [`hints`] to the other nodes, [`feeds`] reads it, and
 //! [`merge`] folds it into records behind all that.
@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod once;
 pub mod passwords;
 pub mod private_postgres;
+pub mod quarantine;
 pub mod regrants;
 pub mod repair;
 pub mod routes;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sync_server::config::{AuditCommand, Cli, Command};
-use sync_server::{admin, backup, check, serve, shutdown, telemetry};
+use sync_server::{admin, backup, check, quarantine, serve, shutdown, telemetry};
 
 /// Sending traces needs a second thread beside the one that waits for it.
 const LEAST_THREADS: usize = 2;
@@ -37,6 +37,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Migrate(args) => serve::migrate(args).await.map_err(Into::into),
         Command::Audit(AuditCommand::Verify(args)) => serve::verify_audit(args).await.map_err(Into::into),
         Command::Admin(args) => admin::run(args).await.map_err(Into::into),
+        Command::Quarantine(args) => quarantine::run(args).await.map_err(Into::into),
     };
     telemetry.stop().await;
     result

@@ -38,6 +38,14 @@ pub fn mood_with_note(seed: u64, letters: usize) -> Entry {
     first(seed, &json!({ "at": MORNING, "valence": 0, "note": "a".repeat(letters) }))
 }
 
+/// A mood that passes every check, and on which the merge library panics.
+#[must_use]
+pub fn mood_that_breaks_the_merge(seed: u64) -> Entry {
+    const CHANGE: &str = include_str!("../../core/tests/data/breaks_the_merge.hex").trim_ascii();
+    let byte = |two: &[u8]| u8::from_str_radix(str::from_utf8(two).expect("ASCII"), 16).expect("hexadecimal");
+    entry(CHANGE.as_bytes().chunks(2).map(byte).collect(), &mut StdRng::seed_from_u64(seed))
+}
+
 /// An edit of a mood whose first entry nobody has pushed.
 #[must_use]
 pub fn edit_of_nothing(seed: u64) -> Entry {

@@ -4,15 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use anstyle::Style;
-use fitme_core::store::{SentAgain, Status, Store};
+use fitme_core::store::{CLOCK_SLACK_MS, SentAgain, Status, Store};
 use serde_json::{Value, json};
 
 use super::describe::{count, number};
 use super::out::{BAD, FAINT, GOOD, Out, PLAIN, WAITING};
-use super::{Refusal, json, when};
-
-/// A clock that is off by less is nothing to tell a person of.
-const CLOCK_SLACK_MS: u64 = 2_000;
+use super::{Refusal, clock, json, when};
 
 /// Prints the state of the home.
 ///
@@ -53,9 +50,7 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
     if let Some(sent) = store.sent_again()? {
         rows.push(("restored", PLAIN, restored(sent)));
     }
-    if let Some(offset) = store.clock_offset_ms()?.filter(|offset| offset.unsigned_abs() > CLOCK_SLACK_MS) {
-        rows.push(("clock", PLAIN, clock(offset)));
-    }
+    rows.extend(clock_rows(store)?.into_iter().map(|line| ("clock", WAITING, line)));
     // A path is copied: it is never broken.
     writeln!(out, "{}  {}", out.paint(FAINT, "home    "), home.display())?;
     rows.into_iter().try_for_each(|(name, style, value)| row(name, style, &value, out))
@@ -132,7 +127,12 @@ fn restored(sent: SentAgain) -> String {
     format!("the server had lost {number} {entries}, which this device sent again; last {}", at.trim())
 }
 
-fn clock(offset_ms: i64) -> String {
-    let seconds = number(offset_ms.unsigned_abs() as f64 / 1_000.0, 1);
-    format!("this device's clock is {seconds} s {} the server's", if offset_ms > 0 { "behind" } else { "ahead of" })
+/// That the clock is off, and that it was when something was logged.
+fn clock_rows(store: &Store) -> Result<Vec<String>, Refusal> {
+    let off = store.clock_offset_ms()?.filter(|offset| offset.abs() > CLOCK_SLACK_MS).map(clock::offset);
+    let wrong = match store.wrong_times()?.len() as u64 {
+        0 => None,
+        wrong => Some(format!("{} logged while it was wrong: see `fitme clock`", count(wrong, "record"))),
+    };
+    Ok(off.into_iter().chain(wrong).collect())
 }

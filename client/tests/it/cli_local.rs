@@ -387,6 +387,8 @@ fn status_says_what_waits_and_what_is_here() {
     // The profile's document was made, then edited.
     assert_eq!((&status["status"]["pending"], &status["status"]["account"]), (&json!(7), &Value::Null));
     assert_eq!(alice.does(&["rejected"]), "the server refused nothing\n");
+    assert_eq!(alice.does(&["clock"]), "not compared with a server yet: `fitme sync` does\n");
+    assert_eq!(alice.does(&["clock", "fix"]), "no record has a time of a wrong clock\n");
 }
 
 #[cfg(unix)]

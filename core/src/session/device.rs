@@ -18,6 +18,7 @@ use crate::wire::{
 mod bootstrap;
 mod fetch;
 mod repair;
+mod void;
 
 pub use bootstrap::Progress;
 
@@ -110,8 +111,10 @@ pub struct DeviceSession {
     phase: Phase,
     /// One-shot exchange: bytes its answer may have.
     max_bytes: u32,
-    /// When Hello went out, ms UTC: half the way back is how old the server's clock reading is.
-    hello_at_ms: i64,
+    /// When that went out which the next Welcome answers, ms UTC.
+    asked_at_ms: i64,
+    /// How far the server's clock was ahead at each Welcome.
+    offsets_ms: Vec<i64>,
     /// The server has sent everything it had when the session began.
     caught_up: bool,
     next_batch: u64,
@@ -134,7 +137,8 @@ impl DeviceSession {
         Self {
             phase: Phase::Opening,
             max_bytes: 0,
-            hello_at_ms: 0,
+            asked_at_ms: 0,
+            offsets_ms: Vec::new(),
             caught_up: false,
             next_batch: 1,
             in_flight: VecDeque::new(),
@@ -180,7 +184,7 @@ impl DeviceSession {
 
     fn open(&mut self, store: &mut Store, now_ms: i64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
         self.phase = Phase::Greeting;
-        self.hello_at_ms = now_ms;
+        self.asked_at_ms = now_ms;
         // Read once: another process may move a cursor between two readings.
         let feeds = store.feeds()?;
         let cursors = Cursors(feeds.iter().map(|row| (row.feed, row.cursor)).collect());
@@ -229,8 +233,8 @@ impl DeviceSession {
                 self.locate(store, effects)
             }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, rng, effects),
-            Frame::Entries(pages) => self.entries(store, pages, rng, effects),
-            Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, rng, effects),
+            Frame::Entries(pages) => self.entries(store, pages, now_ms, rng, effects),
+            Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, now_ms, rng, effects),
             Frame::More(more) => {
                 self.caught_up = !more;
                 Ok(())
@@ -255,6 +259,7 @@ impl DeviceSession {
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
+        self.hear_clock(welcome.clock_ms, now_ms);
         match welcome.want {
             Want::Cursors => return send(&Frame::Cursors(cursors(store)?), effects),
             // The next exchange brings them, if this one did not.
@@ -266,12 +271,20 @@ impl DeviceSession {
         for (actor, tip) in &welcome.actors {
             store.check_tip(*actor, *tip, rng)?;
         }
-        let midway = self.hello_at_ms + (now_ms - self.hello_at_ms) / 2;
-        store.welcomed(welcome.installation, &welcome.merged, welcome.clock_ms - midway)?;
+        let offset_ms = median(&mut self.offsets_ms);
+        store.welcomed(welcome.installation, &welcome.merged, welcome.more, (offset_ms, now_ms))?;
         self.phase = Phase::Live;
         self.caught_up = !welcome.more;
         self.begin_repairing(store, welcome.minor, now_ms, effects)?;
         self.push(store, effects)
+    }
+
+    /// The server's clock was read half the way back: that is wrong by half the way at most, which is far below what a
+    /// person is told of. So the one to three Welcomes of a session are enough, and no other frame has to carry a clock.
+    fn hear_clock(&mut self, clock_ms: i64, now_ms: i64) {
+        let midway = self.asked_at_ms + (now_ms - self.asked_at_ms) / 2;
+        self.offsets_ms.push(clock_ms - midway);
+        self.asked_at_ms = now_ms;
     }
 
     fn receipts(
@@ -326,6 +339,7 @@ impl DeviceSession {
         &mut self,
         store: &mut Store,
         pages: Vec<FeedPage>,
+        now_ms: i64,
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
@@ -343,6 +357,7 @@ impl DeviceSession {
             let (reason, message) = (Reason::Unavailable, message.to_owned());
             effects.push(DeviceEffect::Closed(Goodbye { reason, message, retry_after_ms: RETRY_AFTER_MS }));
         }
+        self.take_voids(store, &applied, now_ms, rng, effects)?;
         effects.push(DeviceEffect::Applied(applied));
         Ok(())
     }
@@ -431,6 +446,12 @@ impl DeviceSession {
         }
         Ok(())
     }
+}
+
+/// Of one to three; 0 of none.
+fn median(offsets: &mut [i64]) -> i64 {
+    offsets.sort_unstable();
+    offsets.get(offsets.len() / 2).copied().unwrap_or_default()
 }
 
 impl Default for DeviceSession {

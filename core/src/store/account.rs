@@ -7,7 +7,7 @@ use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
 
 use super::tokens::{Tokens, set_tokens};
-use super::{Store, StoreError, set_meta};
+use super::{Store, StoreError, clock, set_meta};
 use crate::entry::Digest;
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::wire::FeedGranted;
@@ -248,12 +248,13 @@ impl Store {
     }
 
     /// Notes what a Welcome said: the installation, how far feeds are merged (those not named are merged up to the
-    /// device's cursor) and the offset of the server's clock to this device's, in ms.
+    /// device's cursor, unless there is `more` to come) and the offset of the server's clock to this device's, in ms.
     pub fn welcomed(
         &mut self,
         installation: Installation,
         merged: &[(FeedId, u64)],
-        clock_offset_ms: i64,
+        more: bool,
+        (clock_offset_ms, now_ms): (i64, i64),
     ) -> Result<(), StoreError> {
         let changed = self.installation()? != Some(installation);
         let behind: BTreeMap<_, _> = merged.iter().copied().collect();
@@ -262,9 +263,10 @@ impl Store {
             set_meta(&tx, "installation", installation.as_bytes())?;
         }
         set_meta(&tx, "clock_offset_ms", &clock_offset_ms.to_be_bytes())?;
-        note_merged(&tx, &behind)?;
+        clock::note(&tx, now_ms, clock_offset_ms)?;
+        note_merged(&tx, &behind, more)?;
         tx.commit()?;
-        self.merged_of_others(&behind)
+        self.merged_of_others(&behind, more)
     }
 
     /// Whether the server asked for digests that one exchange could not bring: the next one does.
@@ -303,8 +305,13 @@ pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(
     Ok(())
 }
 
-/// Notes how far the server has merged the feeds of which commands are kept: those not named up to the device's cursor.
-pub(super) fn note_merged(conn: &rusqlite::Connection, behind: &BTreeMap<FeedId, u64>) -> Result<(), StoreError> {
+/// Notes how far the server has merged the feeds of which commands are kept: those not named up to the device's cursor. Where
+/// there is more to come, that may take out what is here, and its pages say how far they are merged.
+pub(super) fn note_merged(
+    conn: &rusqlite::Connection,
+    behind: &BTreeMap<FeedId, u64>,
+    more: bool,
+) -> Result<(), StoreError> {
     let mut stale = conn.prepare_cached(
         "SELECT feed, wire, cursor FROM feeds f
          WHERE wire IS NOT NULL AND EXISTS (SELECT 1 FROM outbox o WHERE o.feed = f.feed AND o.state = 1)",
@@ -312,7 +319,8 @@ pub(super) fn note_merged(conn: &rusqlite::Connection, behind: &BTreeMap<FeedId,
     let feeds: Vec<(i64, i64, i64)> =
         stale.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
     for (feed, wire, cursor) in feeds {
-        let merged = behind.get(&FeedId(wire as u64)).map_or(cursor, |seq| *seq as i64);
+        let merged = behind.get(&FeedId(wire as u64)).map(|seq| *seq as i64);
+        let Some(merged) = merged.or((!more).then_some(cursor)) else { continue };
         conn.execute("UPDATE feeds SET merged_seq = max(merged_seq, ?2) WHERE feed = ?1", (feed, merged))?;
         super::outbox::prune(conn, feed)?;
     }

@@ -283,6 +283,10 @@ impl<'a> Receiving<'a> {
         if !heads.is_ok_and(|heads| heads == document.heads) {
             return Err(Unusable::Damaged);
         }
+        // All of it was taken out.
+        if document.heads.is_empty() && document.entries.is_empty() {
+            return Ok(());
+        }
         let is_whole = has_snapshot && document.entries.is_empty();
         if is_whole && row.as_ref().is_some_and(|row| row.heads == document.heads) {
             return Ok(());
@@ -310,7 +314,7 @@ impl<'a> Receiving<'a> {
     }
 
     /// Whether everything that is here of the document was accepted up to where the page begins, in this epoch: then the
-    /// snapshot holds it.
+    /// snapshot holds it, or the server has taken it out, of which the last pass tells.
     fn is_outdated(&self, doc_id: DocId, row: &DocumentRow) -> Result<bool, StoreError> {
         if row.version == 0 {
             return Ok(true);
@@ -366,6 +370,7 @@ impl<'a> Receiving<'a> {
         Ok(query.query_row([doc_id.as_bytes()], |row| row.get(0))?)
     }
 
+    /// Documents that were erased, and changes that were taken out of theirs.
     fn erasures(&mut self, applied: &mut Applied) -> Result<(), PullError> {
         let mut fresh = Fresh::new(self.feed, self.collection.clone());
         let mut tips = Tips::default();
@@ -375,6 +380,9 @@ impl<'a> Receiving<'a> {
         }
         tips.save(self.conn)?;
         applied.entries += self.page.erasures.len();
+        for (doc_id, voids) in fresh.entries {
+            pull::fold(self.conn, self.open, (self.feed, &self.collection), doc_id, voids, applied)?;
+        }
         for erasure in fresh.erasures {
             applied.erased.push(erasure.entry.doc_id);
             erase::take(self.conn, (self.feed, &self.collection), &erasure, self.is_own)?;

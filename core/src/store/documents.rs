@@ -308,8 +308,10 @@ fn put_snapshot(
 }
 
 fn project(conn: &Connection, doc_id: DocId, row: &DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
-    let Some(collection) = Collection::named(&row.collection) else { return Ok(()) };
-    let projection = record::project(doc, collection);
+    // Of what nothing could be merged there is nothing to list.
+    let Some(collection) = Collection::named(&row.collection).filter(|_| !row.heads.is_empty()) else { return Ok(()) };
+    // What breaks on foreign content keeps nothing else from being stored: the list goes on showing what it showed.
+    let Ok(projection) = merge::fenced(|| Ok::<_, String>(record::project(doc, collection))) else { return Ok(()) };
     let columns = projection.columns.to_string();
     list(conn, doc_id, &row.collection, &Listed { at: projection.at, trashed: projection.trashed, columns })
 }

@@ -107,6 +107,7 @@ fn empty(conn: &Connection, doc_id: DocId, row: &mut DocumentRow) -> Result<(), 
         "DELETE FROM outbox WHERE doc_id = ?",
         "DELETE FROM snapshots WHERE doc_id = ?",
         "DELETE FROM records WHERE doc_id = ?",
+        "DELETE FROM voided WHERE doc_id = ?",
     ] {
         conn.execute(statement, [doc_id.as_bytes()])?;
     }

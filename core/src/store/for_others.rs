@@ -37,6 +37,7 @@ impl Store {
         self.may_write_for(owner, collection, now_ms)?;
         let store = self.opened(owner)?;
         store.rebase_blocked(rng)?;
+        store.take_kept(now_ms, rng)?;
         store.write(command, now_ms, rng)
     }
 
@@ -190,11 +191,11 @@ impl Store {
     }
 
     /// Notes in the stores of others how far the server has merged.
-    pub(super) fn merged_of_others(&mut self, behind: &BTreeMap<FeedId, u64>) -> Result<(), StoreError> {
+    pub(super) fn merged_of_others(&mut self, behind: &BTreeMap<FeedId, u64>, more: bool) -> Result<(), StoreError> {
         for owner in self.written_for()? {
             let store = self.opened(owner)?;
             let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            account::note_merged(&tx, behind)?;
+            account::note_merged(&tx, behind, more)?;
             tx.commit()?;
         }
         Ok(())

@@ -139,10 +139,15 @@ pub(super) fn lane(conn: &Connection, doc_id: DocId) -> Result<Vec<Queued>, Stor
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Forgets a change that the server does not have. Returns what its payload had.
-pub(super) fn forget(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<i64, StoreError> {
+/// Forgets a change that is no part of its document any more. What the server has stays as a number and an id, over which
+/// digests go, and counts; of the others what the payload had is returned.
+pub(super) fn leave_out(conn: &Connection, doc_id: DocId, hash: ChangeHash) -> Result<i64, StoreError> {
     let Some(n) = find(conn, doc_id, hash)? else { return Ok(0) };
     conn.execute("DELETE FROM outbox WHERE n = ?", [n])?;
+    let numbered = "UPDATE entries SET change_hash = NULL, payload = NULL WHERE n = ? AND seq IS NOT NULL";
+    if conn.execute(numbered, [n])? > 0 {
+        return Ok(0);
+    }
     conn.execute(
         "INSERT INTO spent (only_row, n) VALUES (1, ?1) ON CONFLICT (only_row) DO UPDATE SET n = max(n, ?1)",
         [n],
@@ -240,8 +245,11 @@ pub(super) fn rename(conn: &Connection, n: i64, id: EntryId) -> Result<(), Store
 }
 
 /// The state is written out, or SQLite would not use the index that has accepted entries only.
+///
+/// The server counts an entry as merged when it was left out: so everything up to that number must be here, and taken.
 const PRUNE: &str = "DELETE FROM outbox WHERE feed = ?1 AND state = 1
-       AND seq <= (SELECT min(cursor, merged_seq) FROM feeds WHERE feed = ?1)";
+       AND seq <= (SELECT merged_seq FROM feeds WHERE feed = ?1 AND merged_seq <= cursor)
+       AND doc_id NOT IN (SELECT doc_id FROM documents WHERE unapplied > 0)";
 
 /// Forgets the commands of entries that the device has received in order and the server has merged.
 pub(super) fn prune(conn: &Connection, feed: i64) -> Result<(), StoreError> {

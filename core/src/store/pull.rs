@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
 use super::outbox::Tips;
-use super::{Store, StoreError, bootstrap, erase, outbox};
+use super::{Store, StoreError, bootstrap, erase, outbox, void};
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
@@ -61,6 +61,8 @@ pub struct Applied {
     pub of_others: BTreeMap<AccountId, Vec<DocId>>,
     /// Entries that were stored as they came because they could not be applied.
     pub unapplied: usize,
+    /// Entries that take changes out of their documents; see [`Store::take_voids`].
+    pub voids: usize,
     /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
     pub shared_actors: BTreeSet<ActorId>,
     /// Feeds in which something else has a number under which an entry of this home was accepted: the server lost it.
@@ -80,6 +82,7 @@ impl Applied {
         self.entries += theirs.entries;
         self.bytes += theirs.bytes;
         self.unapplied += theirs.unapplied;
+        self.voids += theirs.voids;
         self.comes_again |= theirs.comes_again;
         self.shared_actors.extend(theirs.shared_actors);
         self.lost.extend(theirs.lost);
@@ -122,6 +125,8 @@ impl Store {
                 applied.erased.push(erasure.entry.doc_id);
                 erase::take(&tx, (fresh.feed, &fresh.collection), &erasure, is_own)?;
             }
+            // What a void of this very page takes out is needed until it is taken.
+            outbox::prune(&tx, fresh.feed)?;
         }
         tx.commit()?;
         kept.retain(|(doc_id, ..)| !applied.erased.contains(doc_id));
@@ -144,6 +149,11 @@ pub(super) struct NewEntry {
 }
 
 impl NewEntry {
+    /// One that holds no change.
+    pub fn unread(seq: u64, id: EntryId, entry: Entry) -> Self {
+        Self { seq, id, entry, change: None }
+    }
+
     fn hash(&self) -> Option<ChangeHash> {
         self.change.as_ref().map(|change| ChangeHash(change.hash().0))
     }
@@ -199,7 +209,6 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
     conn.prepare_cached("UPDATE feeds SET cursor = ?2, digest = ?3, merged_seq = max(merged_seq, ?4) WHERE feed = ?1")?
         .execute((feed, at as i64, sum.to_bytes(), page.merged_seq as i64))
         .map_err(StoreError::from)?;
-    outbox::prune(conn, feed)?;
     Ok(fresh)
 }
 
@@ -262,6 +271,12 @@ pub(super) fn settle(
         tips.accept(conn, n, seq)?;
         return Ok(id);
     }
+    if let Some(change) = &change
+        && void::is_without(conn, entry.doc_id, change)?
+    {
+        erase::insert_emptied(conn, fresh.feed, &Emptied { id, kind: entry.kind, doc_id: entry.doc_id }, seq)?;
+        return Ok(id);
+    }
     fresh.actors.extend(change.as_ref().and_then(|change| ActorId::from_slice(change.actor_id().to_bytes())));
     let new = NewEntry { seq, id, entry: entry.clone(), change };
     match entry.is_erasure() {
@@ -314,8 +329,10 @@ pub(super) fn fold(
         row.add_payload(new.entry.payload.len());
     }
     let bad = entries.iter().filter(|new| doc.is_none() || new.change.is_none()).count();
+    let voids = entries.iter().filter(|new| new.entry.known_kind() == Some(EntryKind::Void)).count();
     row.unapplied += bad as i64;
-    applied.unapplied += bad;
+    applied.unapplied += bad - voids;
+    applied.voids += voids;
     match doc.take() {
         Some(doc) => {
             documents::save(conn, doc_id, &mut row, &doc)?;
@@ -374,11 +391,15 @@ pub(super) fn apply_again(
         .collect::<Result<_, _>>()?;
     for (n, payload) in kept {
         let Ok(change) = change::reread(&payload) else { continue };
+        let hash = ChangeHash(change.hash().0);
+        if void::is_voided(conn, doc_id, hash)? {
+            continue;
+        }
         let mut attempt = doc.clone();
         if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() {
             *doc = attempt;
             row.unapplied -= 1;
-            conn.execute("UPDATE entries SET change_hash = ?2 WHERE n = ?1", (n, &change.hash().0))?;
+            conn.execute("UPDATE entries SET change_hash = ?2 WHERE n = ?1", (n, hash.as_bytes()))?;
         }
     }
     Ok(())

@@ -12,11 +12,12 @@ use serde_json::Value;
 use super::documents::{self, DocumentRow, OpenDocuments};
 use super::outbox::{self, Queued};
 use super::write::{Command, Writer, written_hash};
-use super::{Store, StoreError, WriteError, pull};
+use super::{Store, StoreError, WriteError, pull, void};
 use crate::collection::Collection;
 use crate::id::{ActorId, ChangeHash, DocId};
 use crate::merge;
 use crate::record;
+use crate::void::VOIDED;
 use crate::wire::Refusal;
 
 /// How often a command is written again by itself. Where the server refuses its place again and again, a person looks at it.
@@ -38,7 +39,7 @@ pub enum Denies {
 }
 
 /// By the codes of docs/errors.md.
-pub const DENIALS: [(&str, Denies); 26] = [
+pub const DENIALS: [(&str, Denies); 28] = [
     ("kind_not_served", Denies::Command),
     ("collection_not_served", Denies::Document),
     ("entry_too_large", Denies::Command),
@@ -65,6 +66,8 @@ pub const DENIALS: [(&str, Denies); 26] = [
     ("too_many_records", Denies::Document),
     ("too_many_heads", Denies::Place),
     ("refused_by_database", Denies::Command),
+    ("not_in_quarantine", Denies::Command),
+    (VOIDED.0, Denies::Command),
 ];
 
 impl Denies {
@@ -84,6 +87,17 @@ pub(super) struct Rebase<'a> {
     pub rng: &'a mut dyn RngCore,
 }
 
+/// What a document loses, with everything that builds on it.
+pub(super) struct LeftOut<'a> {
+    pub changes: BTreeSet<ChangeHash>,
+    /// What was refused by itself, by the store's numbers.
+    pub refused: &'a BTreeMap<i64, Refusal>,
+    /// What the server has written again.
+    pub written_again: BTreeSet<ChangeHash>,
+    /// The entry of the server that says so.
+    pub void: Option<i64>,
+}
+
 /// A document that lost changes.
 struct Rebuilt {
     collection: String,
@@ -99,7 +113,8 @@ impl Rebase<'_> {
         let lane = outbox::lane(self.conn, doc_id)?;
         let is_refused = |one: &&Queued| refused.contains_key(&one.n);
         let left_out = lane.iter().filter(is_refused).filter_map(|one| one.hash).collect();
-        if let Some(handed_over) = self.without(doc_id, &left_out, refused)? {
+        let left_out = LeftOut { changes: left_out, refused, written_again: BTreeSet::new(), void: None };
+        if let Some(handed_over) = self.without(doc_id, &left_out)? {
             return Ok(handed_over);
         }
         // Of what is damaged or gone nothing can be taken out.
@@ -111,26 +126,29 @@ impl Rebase<'_> {
 
     /// Takes changes and what builds on them out of a document, and settles the commands behind them. `None` where the
     /// document is damaged or erased: then nothing was done.
-    fn without(
-        &mut self,
-        doc_id: DocId,
-        left_out: &BTreeSet<ChangeHash>,
-        refused: &BTreeMap<i64, Refusal>,
-    ) -> Result<Option<usize>, StoreError> {
+    pub fn without(&mut self, doc_id: DocId, left_out: &LeftOut<'_>) -> Result<Option<usize>, StoreError> {
         let Some(mut row) = DocumentRow::of(self.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
-        let Some(mut rebuilt) = self.rebuild(doc_id, &row, left_out)? else { return Ok(None) };
-        let lost: BTreeSet<_> = rebuilt.lost.iter().map(|change| ChangeHash(change.hash().0)).collect();
-        let is_lost = |one: &Queued| one.hash.is_some_and(|hash| lost.contains(&hash));
-        let lane: Vec<_> = outbox::lane(self.conn, doc_id)?.into_iter().filter(is_lost).collect();
-        self.give_up_actors(doc_id, &rebuilt.lost)?;
+        let Some(mut rebuilt) = self.rebuild(doc_id, &row, &left_out.changes)? else { return Ok(None) };
+        let mut lost: BTreeSet<_> = rebuilt.lost.iter().map(|change| ChangeHash(change.hash().0)).collect();
+        let mut lane = outbox::lane(self.conn, doc_id)?;
+        // The document may have come as a snapshot that is without it.
+        let hashes = lane.iter().filter_map(|one| one.hash).filter(|_| left_out.void.is_some());
+        let missing: BTreeSet<_> = hashes.filter(|hash| !merge::holds(&rebuilt.doc, *hash)).collect();
+        let is_replaced = !missing.is_subset(&lost);
+        lost.extend(missing);
+        lane.retain(|one| one.hash.is_some_and(|hash| lost.contains(&hash)));
+        self.give_up_actors(doc_id, &rebuilt.lost, is_replaced)?;
         for hash in &lost {
-            row.payload_bytes -= outbox::forget(self.conn, doc_id, *hash)?;
+            if let Some(n) = left_out.void {
+                void::note(self.conn, doc_id, *hash, n)?;
+            }
+            row.payload_bytes -= outbox::leave_out(self.conn, doc_id, *hash)?;
         }
         pull::apply_again(self.conn, doc_id, &mut row, &mut rebuilt.doc)?;
         self.open.forget(doc_id);
         documents::replace(self.conn, doc_id, &mut row, &rebuilt.doc)?;
         outbox::resume(self.conn, doc_id)?;
-        self.settle(doc_id, &lane, refused, &rebuilt).map(Some)
+        self.settle(doc_id, &lane, left_out, &rebuilt).map(Some)
     }
 
     fn rebuild(
@@ -150,8 +168,8 @@ impl Rebase<'_> {
     }
 
     /// Writers whose changes were lost go on in this document as somebody else: the numbers of what was lost may be taken
-    /// where another process pushed it too.
-    fn give_up_actors(&mut self, doc_id: DocId, lost: &[Change]) -> Result<(), StoreError> {
+    /// where another process pushed it too. All of them, where it is not known whose changes were lost.
+    fn give_up_actors(&mut self, doc_id: DocId, lost: &[Change], all: bool) -> Result<(), StoreError> {
         let lost: BTreeSet<_> =
             lost.iter().filter_map(|change| ActorId::from_slice(change.actor_id().to_bytes())).collect();
         let mut query = self.conn.prepare_cached(
@@ -161,7 +179,7 @@ impl Rebase<'_> {
         let writers: Vec<(String, ActorId)> = query
             .query_map([doc_id.as_bytes()], |row| Ok((row.get(0)?, ActorId(row.get(1)?))))?
             .collect::<Result<_, _>>()?;
-        for (writer, actor) in writers.into_iter().filter(|(_, actor)| lost.contains(actor)) {
+        for (writer, actor) in writers.into_iter().filter(|(_, actor)| all || lost.contains(actor)) {
             self.conn.execute("INSERT OR IGNORE INTO former_actors (actor) VALUES (?)", [actor.as_bytes()])?;
             self.conn.execute(
                 "INSERT INTO document_actors (doc_id, writer, actor) VALUES (?, ?, ?)
@@ -177,14 +195,15 @@ impl Rebase<'_> {
         &mut self,
         doc_id: DocId,
         lane: &[Queued],
-        refused: &BTreeMap<i64, Refusal>,
+        left_out: &LeftOut<'_>,
         rebuilt: &Rebuilt,
     ) -> Result<usize, StoreError> {
+        let LeftOut { refused, written_again, .. } = left_out;
         // Where one is handed over the others get on; else they must not come back for ever.
         let stuck = !refused.is_empty() && refused.values().all(|why| Denies::by(why) == Denies::Place);
         let mut handed_over = 0;
         let mut renamed = BTreeMap::new();
-        for one in lane {
+        for one in lane.iter().filter(|one| one.hash.is_none_or(|hash| !written_again.contains(&hash))) {
             let command = serde_json::from_str(&one.command).unwrap_or(Command::PutBack);
             let why = match verdict(one, refused) {
                 None => self.write_again(doc_id, one, &command, i64::from(stuck), &mut renamed)?,
@@ -271,8 +290,9 @@ impl Store {
                  WHERE r.doc_id = ? AND e.change_hash IS NOT NULL",
             )?;
             let hashes = query.query_map([doc_id.as_bytes()], |row| row.get(0).map(ChangeHash))?;
-            let refused = hashes.collect::<Result<_, _>>()?;
-            rebase.without(doc_id, &refused, &BTreeMap::new())?;
+            let changes = hashes.collect::<Result<_, _>>()?;
+            let (refused, written_again) = (&BTreeMap::new(), BTreeSet::new());
+            rebase.without(doc_id, &LeftOut { changes, refused, written_again, void: None })?;
         }
         Ok(tx.commit()?)
     }

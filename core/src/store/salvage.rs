@@ -203,9 +203,10 @@ impl Store {
 
     /// Hands writes back that could not be read whole; what was asked for is kept as far as it can be read.
     fn lose(&mut self, waiting: &[&Waiting], collection: &str, now_ms: i64) -> Result<usize, StoreError> {
-        // Nobody asked for a genesis change by itself.
-        let asked_for =
-            waiting.iter().filter(|waiting| !matches!(serde_json::from_str(&waiting.command), Ok(Command::Genesis)));
+        // Nobody asked for a genesis change by itself; and what the server lost, this home only offers, whoever wrote it.
+        let by_itself =
+            |command: &str| matches!(serde_json::from_str(command), Ok(Command::Genesis | Command::SendAgain));
+        let asked_for = waiting.iter().filter(|waiting| !by_itself(&waiting.command));
         let mut lost = 0;
         for Waiting { n, doc_id, command } in asked_for {
             self.conn.execute(

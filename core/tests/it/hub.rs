@@ -18,6 +18,7 @@ use fitme_core::session::{
     Received, ServerEffect, ServerEvent, ServerSession, Settled,
 };
 use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store, Tokens};
+use fitme_core::void::Void;
 use fitme_core::wire::bootstrap::Snapshot;
 use fitme_core::wire::{self, Cursors, FeedGranted, FeedPush, Frame, Receipt, Refusal};
 use rand::rngs::StdRng;
@@ -37,6 +38,8 @@ struct Feed {
     entries: Vec<(Received, ChangeHash, ActorId)>,
     /// What was emptied is in older backups still.
     backup: Vec<(EntryId, Entry, ChangeHash)>,
+    /// Changes that were taken out of their documents.
+    voided: BTreeSet<ChangeHash>,
 }
 
 impl Feed {
@@ -60,6 +63,7 @@ impl Feed {
         for (received, ..) in &self.entries {
             let heads = documents.entry(received.entry.doc_id).or_default();
             match change::read(&received.entry.payload) {
+                Ok(read) if self.voided.contains(&read.facts.hash) => {}
                 Ok(read) => merge::advance_heads(heads, &read.facts.deps, read.facts.hash),
                 Err(_) if received.entry.is_erasure() => heads.clear(),
                 Err(_) => {}
@@ -84,10 +88,13 @@ impl Feed {
     /// Why a change may not stand where it does.
     fn misplaced(&self, doc_id: DocId, facts: &ChangeFacts) -> Option<&'static str> {
         let of_document = || self.entries.iter().filter(move |(received, ..)| received.entry.doc_id == doc_id);
-        if !facts.deps.iter().all(|dependency| of_document().any(|(_, hash, _)| hash == dependency)) {
+        let is_here = |dependency| of_document().any(|(_, hash, _)| hash == dependency);
+        let stands = |dependency| !self.voided.contains(dependency) && is_here(dependency);
+        if !facts.deps.iter().all(stands) {
             return Some("depends_on_rejected");
         }
-        let written = of_document().filter(|(.., actor)| *actor == facts.actor).count() as u64;
+        let is_change = |received: &Received| received.entry.kind == 0;
+        let written = of_document().filter(|(one, _, actor)| is_change(one) && *actor == facts.actor).count() as u64;
         (facts.actor_seq != written + 1).then_some(if facts.actor_seq > written { "actor_gap" } else { "actor_forked" })
     }
 
@@ -114,6 +121,9 @@ pub struct Hub {
     pub refuse: BTreeMap<DocId, &'static str>,
     /// Entries that are refused, by the time at which they were written.
     pub refuse_at: BTreeMap<i64, &'static str>,
+    /// How far it says that it has merged, where that is not everything.
+    pub merged: Option<u64>,
+    pub clock_ms: i64,
     /// Feeds that are further behind than this come as snapshots.
     pub bootstrap_from: u64,
     /// Documents in one page of them.
@@ -129,12 +139,15 @@ impl Hub {
         let feeds = Collection::feeds_of_an_account().zip(1..).map(|((collection, scope), n)| {
             // Spread like the random numbers of a real server.
             let feed = FeedId(n * 0x0F0F_1234_5678 % 0xFFFF_FFFF_FFFF);
-            (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new(), backup: Vec::new() })
+            let (epoch, entries) = (Epoch([n as u8; 8]), Vec::new());
+            (feed, Feed { collection, scope, epoch, entries, backup: Vec::new(), voided: BTreeSet::new() })
         });
         Self {
             feeds: feeds.collect(),
             refuse: BTreeMap::new(),
             refuse_at: BTreeMap::new(),
+            merged: None,
+            clock_ms: MORNING,
             bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
             page_documents: 3,
             quarantined: BTreeMap::new(),
@@ -177,6 +190,25 @@ impl Hub {
             let nobody = (ChangeHash([byte; 32]), ActorId([byte; 16]));
             feed.entries.push((Received::whole(entry), nobody.0, nobody.1));
         }
+    }
+
+    /// Takes the change that was written at a time out of its document, with what builds on it.
+    pub fn void(&mut self, doc_id: DocId, written_at: i64, replayed: bool) {
+        let holds = |feed: &&mut Feed| feed.entries.iter().any(|(one, ..)| one.entry.doc_id == doc_id);
+        let feed = self.feeds.values_mut().find(holds).expect("the document is here");
+        let changes: Vec<_> = feed.entries.iter().filter(|(one, ..)| one.entry.doc_id == doc_id).collect();
+        let is_it = |one: &&&(Received, ChangeHash, ActorId)| one.0.entry.device_time == written_at;
+        let change = changes.iter().find(is_it).expect("something was written then").1;
+        feed.voided.insert(change);
+        for (received, hash, _) in &changes {
+            let facts = change::read(&received.entry.payload).map(|read| read.facts);
+            if facts.is_ok_and(|facts| facts.deps.iter().any(|dependency| feed.voided.contains(dependency))) {
+                feed.voided.insert(*hash);
+            }
+        }
+        let entry = Void { change, replayed }.entry(doc_id, self.clock_ms, [9; 8]);
+        feed.entries.push((Received::whole(entry), ChangeHash([0; 32]), ActorId([0; 16])));
+        self.merged = None;
     }
 
     /// Heads of every document that was not erased, as a device says them.
@@ -238,7 +270,7 @@ impl Hub {
         Account {
             installation: Installation([1; 8]),
             account: [9; 16],
-            clock_ms: MORNING,
+            clock_ms: self.clock_ms,
             grants_version: 0,
             actors: actors.iter().filter_map(tip).collect(),
             feeds: self
@@ -254,7 +286,7 @@ impl Hub {
                     epoch: feed.epoch,
                     head: feed.entries.len() as u64,
                     head_digest: feed.digest(feed.entries.len() as u64).unwrap_or_default(),
-                    merged: self.clean(feed),
+                    merged: self.merged.unwrap_or(self.clean(feed)),
                     folded: feed.entries.len() as u64,
                     digest_at_cursor: cursors.0.get(id).and_then(|cursor| feed.digest(*cursor)),
                 })

@@ -4,6 +4,7 @@
 mod archive;
 mod audit;
 mod bootstrap;
+mod clock;
 mod erase;
 mod granting;
 mod hub;
@@ -14,3 +15,4 @@ mod records;
 mod repair;
 mod session;
 mod store;
+mod voids;

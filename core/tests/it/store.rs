@@ -257,6 +257,36 @@ fn a_home_with_any_page_flipped_is_saved_and_says_what_it_could_not_save() {
     assert!(whole > 0 && reported > 0, "{whole} homes were saved whole and {reported} in part, of {pages} pages");
 }
 
+/// The server had lost what the tablet wrote, and the phone was about to send it again when its file was spoilt: that came back as
+/// something that the phone's person had written and was to enter again.
+#[test]
+fn what_a_spoilt_home_only_offered_is_not_handed_back_as_its_own() {
+    let mut hub = Hub::new();
+    let (mut phone, mut tablet) = (Device::new("phone", 34), Device::new("tablet", 34));
+    phone.sign_in(&hub);
+    tablet.sign_in(&hub);
+    tablet.log(Collection::Workouts, workout("Legs"));
+    tablet.sync(&mut hub);
+    phone.sync(&mut hub);
+    let own = phone.log(Collection::Workouts, workout("Arms"));
+    let path = phone.path();
+    drop(phone.store);
+    let home = rusqlite::Connection::open(&path).unwrap();
+    home.execute_batch(
+        r#"INSERT INTO outbox (n, feed, doc_id, entry_id, state, written_at, command, offered)
+               SELECT n, feed, doc_id, entry_id, 0, 0, '{"do":"send_again"}', 1 FROM entries WHERE seq IS NOT NULL;
+           UPDATE entries SET payload = x'00'; DELETE FROM snapshots;"#,
+    )
+    .unwrap();
+    assert_eq!(home.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    drop(home);
+    let salvaged = Store::salvage(&path, "test", MORNING, &mut StdRng::seed_from_u64(3)).unwrap();
+    assert_eq!((salvaged.lost, salvaged.is_complete), (1, true));
+    let store = Store::open(&path, "test", &mut StdRng::seed_from_u64(4)).unwrap();
+    let handed_back: Vec<_> = store.rejected().unwrap().into_iter().map(|write| write.doc_id).collect();
+    assert_eq!(handed_back, [own]);
+}
+
 /// Whoever had the damaged file open when it was replaced would write into a file that nobody opens again.
 #[test]
 fn a_process_that_has_the_damaged_file_open_writes_nothing_into_it() {

@@ -10,6 +10,7 @@ use fitme_core::id::{EntryId, FeedId};
 use fitme_core::limits;
 use fitme_core::policy;
 use fitme_core::record::{self, Consent};
+use fitme_core::void::Void;
 use fitme_core::wire::EntryKind;
 use uuid::Uuid;
 
@@ -133,6 +134,9 @@ fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Sta
     let refused = |why: Rejection| (None, None, Standing::Rejected(why));
     if entry.is_erasure() {
         return (None, None, erasure(entry, target));
+    }
+    if Void::of(entry).is_some() {
+        return (None, None, target.standing(|_| Standing::Open));
     }
     if entry.known_kind() != Some(EntryKind::Change) {
         return refused(Rejection::KindNotServed(entry.kind));

@@ -21,6 +21,7 @@ mod erasures;
 pub mod known;
 mod postgres;
 mod rows;
+mod voids;
 
 pub use postgres::Postgres;
 

@@ -9,6 +9,7 @@ use fitme_core::entry::Digest;
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
 use fitme_core::policy::{self, Action, Denied, Permit, Role, Service};
 use fitme_core::record::{Consent, Given};
+use fitme_core::void::Void;
 use fitme_core::{limits, merge};
 use uuid::Uuid;
 
@@ -35,6 +36,10 @@ pub struct Known {
     pub entries: HashMap<(FeedId, EntryId), u64>,
     /// Number and id of changes: offered ones and those they depend on.
     pub changes: HashMap<(FeedId, DocId, ChangeHash), (u64, EntryId)>,
+    /// Those of them that were taken out of their documents.
+    pub left_out: HashSet<(FeedId, DocId, ChangeHash)>,
+    /// What the voids of the group would take out, by their ids; none for what is not in quarantine.
+    pub voids: HashMap<EntryId, Lost>,
     /// Documents of the accounts.
     pub documents: BTreeMap<(Uuid, DocId), DocumentState>,
     /// The last sequence number of each actor in each document.
@@ -46,6 +51,15 @@ pub struct Known {
     /// What the accounts hold. Read without a lock of its own: what another node appends to an account's other feeds in the
     /// same moment may exceed a bound by one group.
     pub usage: BTreeMap<Uuid, Usage>,
+}
+
+/// What a document loses by a void.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The change and what builds on it, with the numbers of their entries.
+    pub changes: Vec<(ChangeHash, u64)>,
+    /// What nothing else depends on, sorted.
+    pub heads: Vec<ChangeHash>,
 }
 
 /// The device that an actor belongs to.
@@ -136,6 +150,8 @@ pub struct Plan {
     pub consents: Vec<NewConsent>,
     /// Documents to empty, after the rows were appended.
     pub erasures: Vec<Erasure>,
+    /// What documents lose.
+    pub voids: Vec<NewVoid>,
     /// What the accounts hold more than before; what erasures free is not taken off.
     pub usage: BTreeMap<Uuid, Usage>,
 }
@@ -168,6 +184,19 @@ pub struct Erasure {
     pub entry: EntryId,
     /// What its changes had.
     pub bytes: u64,
+}
+
+/// Changes that are no part of their document any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVoid {
+    /// Where the document lies.
+    pub feed: FeedId,
+    /// Which.
+    pub doc_id: DocId,
+    /// Number of the entry that says so.
+    pub seq: u64,
+    /// Which, with the numbers of their entries.
+    pub changes: Vec<(ChangeHash, u64)>,
 }
 
 /// A row of `entries`.
@@ -222,7 +251,7 @@ struct Planner<'a> {
 /// A candidate that may be appended, with what appending it needs.
 struct Appendable<'a> {
     account: Uuid,
-    /// `None` for one that erases.
+    /// `None` for one that erases, or takes a change out.
     change: Option<&'a Change>,
     document: DocumentState,
     adds: Usage,
@@ -243,6 +272,7 @@ impl Planner<'_> {
             (Standing::Undecided(why), _) => return Err(Verdict::Undecided(*why)),
             (Standing::Open, Some(change)) => change,
             (Standing::Open, None) if offer.entry.is_erasure() => return self.erasable(candidate),
+            (Standing::Open, None) if Void::of(&offer.entry).is_some() => return self.voidable(candidate),
             (Standing::Open, None) => return Err(Verdict::Rejected(Rejection::KindNotServed(offer.entry.kind))),
         };
         let account = self.feed(offer.feed).ok_or(Verdict::Rejected(Rejection::NotYourFeed))?.account;
@@ -343,6 +373,9 @@ impl Planner<'_> {
     fn dependencies(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Verdict> {
         let offer = candidate.offer;
         for dependency in &change.facts.deps {
+            if self.known.left_out.contains(&(offer.feed, offer.entry.doc_id, *dependency)) {
+                return Err(Verdict::Rejected(Rejection::DependsOnRejected));
+            }
             if self.known.changes.contains_key(&(offer.feed, offer.entry.doc_id, *dependency)) {
                 continue;
             }
@@ -443,10 +476,11 @@ impl Planner<'_> {
         self.plan.feeds.insert(feed, state);
         let (author, offered_by) = self.origin(candidate);
         self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest, author, offered_by });
-        if appendable.change.is_none() {
+        if offer.entry.is_erasure() {
             appendable.document.erased = Some((seq, offer.id));
             self.free(appendable.account, offer, seq);
         }
+        self.leave_out(offer, seq);
         self.plan.documents.insert(key, appendable.document.clone());
         self.known.documents.insert(key, appendable.document);
         for usage in [&mut self.known.usage, &mut self.plan.usage] {
@@ -511,3 +545,4 @@ impl Planner<'_> {
 mod erasure;
 #[cfg(test)]
 mod tests;
+mod void;

@@ -83,6 +83,9 @@ pub enum Rejection {
     /// An erasure that holds what only the server may say.
     #[error("an entry that erases holds nothing else; update the app and erase the record again")]
     BadErasure,
+    /// A void of a change that is merged, or not here.
+    #[error("the change is not in quarantine; only what cannot be merged is taken out of a record")]
+    NotInQuarantine,
     /// A grant to somebody whose invitation the account has not accepted.
     #[error("you have not accepted an invitation of that account; ask for one and accept it first")]
     NotInvited,
@@ -162,7 +165,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every code, with what the person or the app can do; the list of errors in the documentation is made from it.
-    pub const CODES: [(&str, &str); 26] = [
+    pub const CODES: [(&str, &str); 27] = [
         ("kind_not_served", "The server is older than the device: update the server."),
         ("collection_not_served", "The server is older than the device: update the server."),
         ("entry_too_large", "Split the edit into smaller ones."),
@@ -189,6 +192,7 @@ impl Rejection {
         ("too_many_records", "The account has as many records as it may have: ask who runs the server for more."),
         ("too_many_heads", "Fetch and merge the record's concurrent edits, then push again."),
         ("refused_by_database", "The server's database refused this one entry: report it."),
+        ("not_in_quarantine", "The server made it of a change that can be merged: nothing is to be done."),
     ];
 
     /// What programs compare; never changed once published.
@@ -203,6 +207,7 @@ impl Rejection {
             Self::OwnerOnly => "owner_only",
             Self::Erased => ERASED,
             Self::KeptForEver => "kept_for_ever",
+            Self::NotInQuarantine => "not_in_quarantine",
             Self::NotYourFeed => NOT_YOUR_FEED,
             Self::NotPermitted(Denied::ReadOnly) => "read_only",
             Self::NotPermitted(Denied::NotYet | Denied::Over) => "grant_not_valid_now",

@@ -25,6 +25,8 @@ pub struct Work {
     pub snapshot: Vec<u8>,
     /// The heads that ingest counted, sorted.
     pub expected_heads: Vec<ChangeHash>,
+    /// The last entry that took a change out of it; 0 if none did.
+    pub void_seq: u64,
     /// The changes behind the snapshot, with their numbers, ascending.
     pub changes: Vec<(u64, Vec<u8>)>,
 }
@@ -90,7 +92,7 @@ fn merged(work: &Work) -> Result<Merged, Quarantine> {
     merge::apply(&mut document, work.changes.iter().map(|(_, payload)| payload.as_slice()))?;
     merge::verify(&document, &work.expected_heads)?;
     Ok(Merged {
-        snapshot_seq: work.changes.last().map_or(work.from_seq, |(seq, _)| *seq),
+        snapshot_seq: work.changes.last().map_or(work.from_seq, |(seq, _)| *seq).max(work.void_seq),
         heads: merge::heads(&document),
         snapshot: document.save_nocompress(),
         projection: record::project(&document, work.collection),

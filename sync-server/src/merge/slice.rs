@@ -150,7 +150,8 @@ async fn documents(
     let accounts: Vec<_> = chosen.iter().map(|(feed, _)| claims[feed].account).collect();
     let doc_ids: Vec<_> = chosen.iter().map(|(_, doc_id)| doc_id.as_bytes()).collect();
     let rows = sqlx::query!(
-        r#"SELECT d.heads AS "heads?", s.snapshot_seq AS "snapshot_seq?", s.snapshot AS "snapshot?"
+        r#"SELECT d.heads AS "heads?", s.snapshot_seq AS "snapshot_seq?", s.snapshot AS "snapshot?",
+                  (SELECT max(void_seq) FROM left_out WHERE feed = q.feed AND doc_id = q.doc_id) AS void_seq
            FROM UNNEST($1::bigint[], $2::uuid[], $3::bytea[]) WITH ORDINALITY AS q (feed, account, doc_id, n)
            LEFT JOIN LATERAL (
                SELECT heads FROM documents WHERE account = q.account AND doc_id = q.doc_id LIMIT 1
@@ -177,6 +178,7 @@ async fn documents(
                 from_seq: row.snapshot_seq.unwrap_or(0).cast_unsigned(),
                 snapshot: row.snapshot.unwrap_or_default(),
                 expected_heads: row.heads.iter().flatten().filter_map(|head| ChangeHash::from_slice(head)).collect(),
+                void_seq: row.void_seq.unwrap_or(0).cast_unsigned(),
                 changes: Vec::new(),
             })
         })
@@ -195,6 +197,9 @@ async fn changes(connection: &mut PgConnection, work: &mut [Work]) -> Result<(),
            CROSS JOIN LATERAL (
                SELECT seq, payload FROM entries
                WHERE feed = q.feed AND doc_id = q.doc_id AND seq > q.from_seq AND kind = 0 AND payload IS NOT NULL
+                 AND NOT EXISTS (
+                     SELECT FROM left_out l
+                     WHERE l.feed = q.feed AND l.doc_id = q.doc_id AND l.change_hash = entries.change_hash)
                ORDER BY change_hash OFFSET 0
            ) AS e
            ORDER BY q.n, e.seq"#,

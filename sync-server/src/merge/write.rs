@@ -81,7 +81,9 @@ async fn write_documents(connection: &mut PgConnection, folded: &[Folded]) -> Re
     if written != folded.len() as u64 {
         return Err(TurnError::Overtaken);
     }
-    write_records(connection, &good).await
+    // A document whose every change was taken out is no record.
+    let records: Vec<_> = good.into_iter().filter(|(_, merged)| !merged.heads.is_empty()).collect();
+    write_records(connection, &records).await
 }
 
 /// Returns how many were written: a document is left alone if its snapshot is not the one that this started from.
@@ -154,7 +156,8 @@ async fn write_records(connection: &mut PgConnection, good: &[(&Folded, &Merged)
 }
 
 /// Moves the feeds on and gives them back, to the end of the line. A document in quarantine is merged up to its snapshot,
-/// and so is its feed for devices.
+/// and so is its feed for devices; and up to a change that was taken out, as long as the entry that says so is not merged:
+/// its author needs the command until then.
 async fn release(connection: &mut PgConnection, worker: Uuid, merged: &[(FeedId, u64)]) -> Result<(), TurnError> {
     let released = sqlx::query!(
         "WITH mine AS (
@@ -167,7 +170,8 @@ async fn release(connection: &mut PgConnection, worker: Uuid, merged: &[(FeedId,
          SET merged_seq = mine.merged_seq,
              clean_seq = LEAST(mine.merged_seq, (
                  SELECT snapshot_seq FROM snapshots
-                 WHERE feed = mine.feed AND quarantined IS NOT NULL ORDER BY snapshot_seq LIMIT 1)),
+                 WHERE feed = mine.feed AND quarantined IS NOT NULL ORDER BY snapshot_seq LIMIT 1), (
+                 SELECT min(seq) - 1 FROM left_out WHERE feed = mine.feed AND void_seq > mine.merged_seq)),
              worker = NULL, lease_until = NULL, served_at = clock_timestamp()
          FROM mine WHERE q.feed = mine.feed",
         worker,

@@ -58,6 +58,8 @@ INSERT INTO audit_heads (account) VALUES ('ACCOUNT');
 INSERT INTO audit_reads (account, feed, reader, device, purposes, first_seq, last_seq, first_at_ms, last_at_ms)
     VALUES ('ACCOUNT', FEED, 'TOM', 'TOM', '{training}', 1, 1, 0, 0);
 INSERT INTO erasures (account) VALUES ('ACCOUNT');
+INSERT INTO left_out (feed, doc_id, change_hash, seq, void_seq)
+    VALUES (FEED, uuid_send('ACCOUNT'), sha256('ACCOUNT'), 1, 2);
 INSERT INTO endings (account, subject, kind) VALUES ('ACCOUNT', uuid_send('ACCOUNT'), 'grant');
 ";
 
@@ -233,8 +235,9 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
         ),
         (
             Role::Admin,
-            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account \
-             settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at",
+            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account feeds.account \
+             feeds.collection feeds.feed settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at \
+             snapshots.doc_id snapshots.feed snapshots.quarantined snapshots.snapshot_seq",
         ),
     ] {
         let sees: Vec<String> = sqlx::query_scalar(

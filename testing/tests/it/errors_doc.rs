@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fitme_core::session::RETRY_AFTER_HELLO;
 use fitme_core::store::{DENIALS, Denies, LOST_TO_DAMAGE, NOT_REPLAYED};
+use fitme_core::void::VOIDED;
 use fitme_core::wire::goodbye::REASONS;
 use sync_server::error::ApiError;
 use sync_server::ingest::verdict::{Postponement, Rejection};
@@ -45,8 +46,8 @@ fn refusals(page: &mut String) {
         "
 ## Entries refused for good
 
-The entry leaves the outbox and its record. What is handed over is kept with its text: `fitme rejected` shows it. `not_replayed`
-and `store_damaged` are the device's own.
+The entry leaves the outbox and its record. What is handed over is kept with its text: `fitme rejected` shows it. The last three
+are the device's own.
 
 | code | what to do | the write |
 |---|---|---|
@@ -55,7 +56,7 @@ and `store_damaged` are the device's own.
     for (code, remedy) in Rejection::CODES {
         writeln!(page, "| `{code}` | {remedy} | {} |", fate(code)).unwrap();
     }
-    for (code, remedy) in [NOT_REPLAYED, SPOILT] {
+    for (code, remedy) in [NOT_REPLAYED, VOIDED, SPOILT] {
         writeln!(page, "| `{code}` | {remedy} | it is handed over |").unwrap();
     }
 }
@@ -107,7 +108,7 @@ fn every_code_is_provoked_by_a_test() {
     for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
         read_all(&root().join(suite), &mut tests);
     }
-    let own_codes = [&RETRY, &NOT_REPLAYED, &SPOILT];
+    let own_codes = [&RETRY, &NOT_REPLAYED, &VOIDED, &SPOILT];
     let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain(own_codes).map(|(code, _)| *code);
     let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
     let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();

@@ -55,6 +55,7 @@ impl DeviceSession {
         &mut self,
         store: &mut Store,
         pages: Vec<FeedBootstrap>,
+        now_ms: i64,
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
@@ -70,6 +71,7 @@ impl DeviceSession {
         }
         self.confirm(bytes as u64, effects)?;
         self.settle_owed(store)?;
+        self.take_voids(store, &applied, now_ms, rng, effects)?;
         effects.push(DeviceEffect::Received(applied, self.snapshots.progress()));
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The hub's snapshots: documents merged when they are asked for, in pages that a test makes as small as it likes.
 
 use fitme_core::id::{DocId, FeedId};
+use fitme_core::entry::Entry;
 use fitme_core::limits;
 use fitme_core::merge;
 use fitme_core::record::{self, Projection};
 use fitme_core::session::{Place, SnapshotsAsked, SnapshotsRead};
 use fitme_core::wire::Fetched;
+use fitme_core::void::Void;
 use fitme_core::wire::bootstrap::{Listed, Pass, Snapshot};
 
 use super::{Feed, Hub, MORNING};
@@ -24,11 +26,18 @@ impl Feed {
         ids
     }
 
-    fn changes(&self, doc_id: DocId) -> impl DoubleEndedIterator<Item = (u64, &fitme_core::entry::Entry)> {
+    fn changes(&self, doc_id: DocId) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         let numbered = (1..).zip(&self.entries);
         let of_it = numbered.filter(move |(_, (received, ..))| received.entry.doc_id == doc_id && !received.emptied);
-        let entries: Vec<_> = of_it.map(|(seq, (received, ..))| (seq, &received.entry)).collect();
+        let changes = of_it.filter(|(_, (received, hash, _))| received.entry.kind == 0 && !self.voided.contains(hash));
+        let entries: Vec<_> = changes.map(|(seq, (received, ..))| (seq, &received.entry)).collect();
         entries.into_iter()
+    }
+
+    /// The entries that took changes out of the document.
+    fn voids(&self, doc_id: DocId) -> impl Iterator<Item = u64> {
+        let numbered = (1..).zip(&self.entries).filter(move |(_, (received, ..))| received.entry.doc_id == doc_id);
+        numbered.filter(|(_, (received, ..))| Void::of(&received.entry).is_some()).map(|(seq, _)| seq)
     }
 
     fn is_recent(&self, projection: &Projection) -> bool {
@@ -88,7 +97,8 @@ impl Hub {
         };
         let below = |doc_id: DocId| place.last.is_none_or(|last| doc_id < last);
         if place.pass == Pass::Erased {
-            let numbered = (1..).zip(&feed.entries).filter(|(_, (received, ..))| received.entry.is_erasure());
+            let ends = |entry: &Entry| entry.is_erasure() || Void::of(entry).is_some();
+            let numbered = (1..).zip(&feed.entries).filter(|(_, (received, ..))| ends(&received.entry));
             let mut erasures: Vec<_> = numbered.map(|(seq, (received, ..))| (seq, received.entry.clone())).collect();
             erasures.retain(|(seq, entry)| (place.from + 1..=place.upto).contains(seq) && below(entry.doc_id));
             erasures.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.doc_id));
@@ -108,7 +118,8 @@ impl Hub {
     /// The document as it is now, and in which pass it comes; `None` if it has not changed since.
     fn document(&self, feed: &Feed, doc_id: DocId, place: Place) -> Option<(Pass, Snapshot)> {
         let quarantined = self.quarantined.get(&doc_id).copied();
-        let seq = quarantined.unwrap_or(feed.changes(doc_id).last()?.0);
+        let (last, void) = (feed.changes(doc_id).last()?.0, feed.voids(doc_id).last());
+        let seq = quarantined.unwrap_or(last.max(void.unwrap_or(0)));
         let merged = feed.changes(doc_id).filter(|(n, _)| *n <= seq).map(|(_, entry)| entry.payload.as_slice());
         let doc = merge::assemble(merged).expect("the test's changes merge");
         let projection = record::project(&doc, feed.collection);

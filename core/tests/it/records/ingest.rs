@@ -280,10 +280,7 @@ fn a_grant_is_written_once() {
 /// archive did not, and ended. Found by `make fuzz` in its first second.
 #[test]
 fn a_grant_that_breaks_the_merge_library_is_refused_by_the_device_as_well() {
-    const CHANGE: &str = "856f4a8370c4504501b501001068257b86e2c3f3daa1c2a71a86895ab4010197a484e4a03400000a01040206110613091522340342065614\
-     572a700200051600000515027f0300061400000100057e0006130a00017b026174046e6f746504746167730776616c656e6365047a6f6e65\
-     00157f0373756e0515017d01040018017f6902007e14760c16762616261626162616460296a484e4a034014574632f555443536c65707420\
-     77656c6c2e20c39c6ec3af63c3b664c3a920f09f8f831b00";
+    const CHANGE: &str = include_str!("../../data/breaks_the_merge.hex").trim_ascii();
     assert!(matches!(verdict(Collection::Grants, random_id(), &from_hex(CHANGE)), Err(BadContent::Consent(_))));
 }
 

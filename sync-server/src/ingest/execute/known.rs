@@ -1,8 +1,9 @@
 //! Step 2: what the database knows of everything that a group touches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
+use fitme_core::void::Void;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -24,6 +25,8 @@ pub struct Keys {
     pub actors: BTreeSet<ActorId>,
     /// Accounts whose usage is asked for.
     pub accounts: BTreeSet<Uuid>,
+    /// Changes that voids of the server's would take out of their documents, by the voids' ids.
+    pub voids: BTreeMap<EntryId, (FeedId, DocId, ChangeHash)>,
 }
 
 impl Keys {
@@ -31,12 +34,15 @@ impl Keys {
     #[must_use]
     pub fn of(candidates: &[Candidate<'_>]) -> Self {
         let mut keys = Self::default();
-        for Candidate { offer, .. } in candidates {
+        for Candidate { offer, device } in candidates {
             let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
             keys.entries.insert((feed, offer.id));
             if let Some(place) = &offer.place {
                 keys.documents.insert((place.owner, doc_id));
                 keys.accounts.insert(place.owner);
+            }
+            if let Some(void) = Void::of(&offer.entry).filter(|_| device.is_server()) {
+                keys.voids.insert(offer.id, (feed, doc_id, void.change));
             }
             let Some(change) = &offer.change else { continue };
             keys.changes.insert((feed, doc_id, change.facts.hash));
@@ -80,7 +86,10 @@ pub(super) async fn read(connection: &mut PgConnection, keys: &Keys) -> Result<K
         let at = usize::try_from(row.n - 1).expect("WITH ORDINALITY counts from 1");
         match row.part {
             1 => drop(known.entries.insert(*ids[at], row.number())),
-            2 => drop(known.changes.insert(*changes[at], (row.number(), row.entry_id()))),
+            2 => {
+                known.changes.insert(*changes[at], (row.number(), row.entry_id()));
+                known.left_out.extend(row.other.map(|_| *changes[at]));
+            }
             3 => drop(known.documents.insert(*documents[at], row.document())),
             4 => drop(known.tips.insert(*tips[at], row.number())),
             5 => known.actors.extend(row.binding().map(|binding| (*actors[at], binding))),
@@ -108,7 +117,7 @@ struct Found {
     device: Option<Uuid>,
     account: Option<Uuid>,
     feed: Option<i64>,
-    /// Of an account how many documents it has, of a document where it was erased.
+    /// Of an account how many documents it has, of a document where it was erased, of a change where it was left out.
     other: Option<i64>,
 }
 

@@ -16,7 +16,8 @@ CROSS JOIN LATERAL (
 ) AS e
 UNION ALL
 -- 2: changes by hash, the offered ones and those they depend on: $3, $4, $5
-SELECT 2::smallint, q.n, e.seq, e.entry_id, NULL, NULL, NULL, NULL, NULL
+SELECT 2::smallint, q.n, e.seq, e.entry_id, NULL, NULL, NULL, NULL,
+       (SELECT void_seq FROM left_out WHERE feed = q.feed AND doc_id = q.doc_id AND change_hash = q.change_hash LIMIT 1)
 FROM UNNEST($3::bigint[], $4::bytea[], $5::bytea[]) WITH ORDINALITY AS q (feed, doc_id, change_hash, n)
 CROSS JOIN LATERAL (
     SELECT seq, entry_id FROM entries

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::consents::{self, ConsentKeys, Places};
 use super::known::{self, Keys};
-use super::{Failure, Held, Lock, Transaction, accounts, erasures, rows};
+use super::{Failure, Held, Lock, Transaction, accounts, erasures, rows, voids};
 use crate::db::wall;
 use crate::ingest::plan::{Candidate, FeedState, Known, KnownGrants, Plan};
 
@@ -47,7 +47,8 @@ impl Transaction for Postgres<'_> {
     }
 
     async fn known(&mut self, keys: &Keys) -> Result<Known, Failure> {
-        known::read(&mut self.0, keys).await
+        let voids = voids::read(&mut self.0, &keys.voids).await?;
+        Ok(Known { voids, ..known::read(&mut self.0, keys).await? })
     }
 
     async fn grants(&mut self, keys: &ConsentKeys) -> Result<KnownGrants, Failure> {
@@ -64,6 +65,7 @@ impl Transaction for Postgres<'_> {
             rows::write(&mut self.0, plan, candidates).await?;
         }
         erasures::write(&mut self.0, &plan.erasures).await?;
+        voids::write(&mut self.0, &plan.voids).await?;
         consents::write(&mut self.0, &plan.consents, places).await
     }
 

@@ -296,3 +296,29 @@ proptest! {
         prop_assert_eq!(grouped, alone);
     }
 }
+
+/// A void leaves a change out with what builds on it: the heads go back, and nothing may build on them any more, also in the
+/// group of the void itself. Only the server may say so, and only of what is in quarantine.
+#[test]
+fn what_a_void_leaves_out_nothing_builds_on() {
+    const SERVER: Device = Device { device: Uuid::nil(), account: ACCOUNT };
+    let mut tables = Tables::new();
+    push(&mut tables, PHONE, &[mood(1, (1, 1), &[]), mood(2, (1, 2), &[1]), mood(3, (1, 3), &[2])]);
+    let void = Void { change: hash(2), replayed: false }.entry(DocId([1; 16]), 0, [7; 8]);
+    let void = Offer { id: void.id(), entry: void, change: None, ..mood(9, (9, 1), &[]) };
+    let judge = |tables: &Tables, device, offers: &[Offer]| {
+        let candidates: Vec<_> = offers.iter().map(|offer| Candidate { device, offer }).collect();
+        plan(tables.0.clone(), &candidates, &Fates::default())
+    };
+    let codes = |plan: &Plan| plan.verdicts.iter().map(code).collect::<Vec<_>>();
+    assert_eq!(codes(&judge(&tables, PHONE, std::slice::from_ref(&void))), ["kind_not_served"]);
+    assert_eq!(codes(&judge(&tables, SERVER, std::slice::from_ref(&void))), ["not_in_quarantine"]);
+    let lost = vec![(hash(2), 2), (hash(3), 3)];
+    tables.0.voids.insert(void.id, Lost { changes: lost.clone(), heads: vec![hash(1)] });
+    let group = [void, mood(4, (2, 1), &[3]), mood(5, (2, 1), &[1])];
+    let plan = judge(&tables, SERVER, &group);
+    assert_eq!(codes(&plan), ["accepted", "depends_on_rejected", "accepted"]);
+    assert_eq!((plan.voids[0].seq, &plan.voids[0].changes), (4, &lost));
+    assert_eq!(plan.documents[&(ACCOUNT, DocId([1; 16]))].heads, [hash(5)]);
+    assert!(plan.actors.is_empty(), "the server binds no actor");
+}

@@ -113,6 +113,7 @@ fn work(tables: &Tables, claim: &Claim, doc_id: DocId) -> Option<Work> {
         from_seq,
         snapshot: snapshot.map(|snapshot| snapshot.snapshot.clone()).unwrap_or_default(),
         expected_heads: document.map(|document| document.heads.clone()).unwrap_or_default(),
+        void_seq: 0,
         changes: changes.collect(),
     })
 }
