@@ -12,7 +12,7 @@ LOGS := $(CARGO_TARGET_DIR)/test-logs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test test-root test-all bench sqlx clean-data
+.PHONY: help setup setup-tests build run test test-root test-all sim mutants bench sqlx clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,12 @@ test-root: setup-tests ## Only the tests that need root, such as those on a full
 	@FITME_TEST_ROOT=1 $(STAGE) test-root cargo test --workspace --tests $(LOCKED) needs_root -- --include-ignored
 
 test-all: test test-root ## make test, then make test-root
+
+sim: setup ## Run whole worlds from seeds (SEEDS=10000; FIRST= begins elsewhere; REPLAY='line' shows one)
+	@cargo run --release -p fitme-testing --bin sim $(LOCKED) -- $(if $(REPLAY),replay '$(REPLAY)',$(or $(FIRST),0) $(or $(SEEDS),200))
+
+mutants: setup ## See that the simulator finds every bug planted by testing/mutants (NAMES=..., SEEDS=400)
+	@scripts/mutants $(NAMES)
 
 bench: setup ## Measure beside the bare libraries (BENCH=row for one row of docs/benchmarks.md)
 	@cargo run --release -p fitme-bench $(LOCKED) -- $(BENCH)

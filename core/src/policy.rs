@@ -125,16 +125,30 @@ pub fn judge(who: AccountId, action: Action, place: Place<'_>, permits: &[Permit
     hidden.map_or(Ok(()), |source| Err(Denied::SourceNotGranted(*source)))
 }
 
-/// Ok if one of the permits suffices, else the reason that is nearest to yes.
+/// Ok if one of the permits suffices, else the reason that is nearest to yes, in whatever order they come.
 fn best(permits: &[Permit], collection: Collection, scope: &str, wanted: Access, now_ms: i64) -> Result<(), Denied> {
-    let mut reason = Denied::NotGranted;
-    for permit in permits.iter().filter(|permit| permit.collection == collection && permit.scope == scope) {
-        reason = match permit.verdict(wanted, now_ms) {
+    let of_place = permits.iter().filter(|permit| permit.collection == collection && permit.scope == scope);
+    let mut nearest = Denied::NotGranted;
+    for permit in of_place {
+        match permit.verdict(wanted, now_ms) {
             Ok(()) => return Ok(()),
-            Err(why) => why,
-        };
+            Err(why) if why.nearness() > nearest.nearness() => nearest = why,
+            Err(_) => {}
+        }
     }
-    Err(reason)
+    Err(nearest)
+}
+
+impl Denied {
+    /// How little is missing: more access, more time, a new grant.
+    fn nearness(self) -> u8 {
+        match self {
+            Self::ReadOnly => 3,
+            Self::NotYet => 2,
+            Self::Over => 1,
+            Self::NotGranted | Self::NeverShared(_) | Self::OwnerOnly | Self::SourceNotGranted(_) => 0,
+        }
+    }
 }
 
 impl Permit {

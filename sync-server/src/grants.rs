@@ -25,11 +25,16 @@ pub struct Granted {
 pub struct Named {
     /// Whose it is.
     pub owner: Uuid,
-    feed: i64,
-    access: String,
-    shown_as: String,
-    from_ms: Option<i64>,
-    until_ms: Option<i64>,
+    /// Its number.
+    pub feed: i64,
+    /// How far the grant goes.
+    pub access: String,
+    /// The name under which the owner wants to be seen.
+    pub shown_as: String,
+    /// Valid from then on.
+    pub from_ms: Option<i64>,
+    /// Valid before then.
+    pub until_ms: Option<i64>,
 }
 
 /// What the owners permit, each with its grant.
@@ -84,6 +89,7 @@ pub async fn naming(db: &mut PgConnection, grantee: Uuid) -> Result<Vec<Named>, 
 
 /// Those of the named feeds that the judge lets `grantee` read. `named` is in the order of its owners; `places` is what
 /// feeds are.
+#[must_use]
 pub fn readable(
     grantee: Uuid,
     named: &[Named],

@@ -28,7 +28,7 @@ pub mod fates;
 mod lane;
 mod owners;
 pub mod plan;
-mod settle;
+pub mod settle;
 pub mod verdict;
 
 use check::Offer;
@@ -60,7 +60,7 @@ pub enum Committed {
 }
 
 /// What listens to commits of this node.
-type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
+pub type OnCommit = Arc<dyn Fn(Committed) + Send + Sync>;
 
 /// Accepts pushes; cloning is cheap. When the last one is dropped the lanes end.
 #[derive(Clone)]

@@ -17,9 +17,9 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-mod claim;
+pub mod claim;
 pub mod fold;
-mod slice;
+pub mod slice;
 mod write;
 
 use claim::Claim;
@@ -81,6 +81,15 @@ impl MergeWorkers {
     }
 }
 
+/// One turn of a worker that computes alone; false if no feed is behind.
+///
+/// # Errors
+/// When it came to nothing.
+pub async fn one_turn(pool: &PgPool) -> Result<bool, TurnError> {
+    let (wake, computing) = (Arc::default(), Arc::new(Semaphore::new(1)));
+    Worker { id: Uuid::now_v7(), pool: pool.clone(), wake, computing, on_merged: Arc::new(|_, _| {}) }.turn().await
+}
+
 #[derive(Clone)]
 struct Worker {
     /// Names the worker in its leases.
@@ -94,11 +103,14 @@ struct Worker {
 
 /// Why a turn came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum TurnError {
+pub enum TurnError {
+    /// The database did not answer.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// Somebody else was there first.
     #[error("the worker's lease was taken over, or a document was merged by somebody else")]
     Overtaken,
+    /// Nobody computes any more.
     #[error("the runtime is ending")]
     Ending,
 }

@@ -15,6 +15,7 @@ mod postgres;
 pub mod realistic;
 mod server_here;
 mod server_process;
+pub mod sim;
 mod waiting;
 
 pub use browser::Browser;

@@ -74,6 +74,17 @@ fn one_valid_permit_is_enough_among_others_that_are_not() {
     }
 }
 
+/// Found by the conformance suite: a grant that was over and one that lets read only were answered by the one that the
+/// database happened to name last, so that a person asked for more time where they lacked the right to write.
+#[test]
+fn the_reason_is_the_nearest_to_yes_in_whatever_order_the_permits_come() {
+    let read_only = permit(Collection::Workouts, "", Access::Read);
+    let over = Permit { until_ms: Some(NOW), ..permit(Collection::Workouts, "", Access::Write) };
+    for permits in [[read_only.clone(), over.clone()], [over, read_only]] {
+        assert_eq!(judge(TOM, Action::Write, at(Collection::Workouts), &permits, NOW), Err(Denied::ReadOnly));
+    }
+}
+
 #[test]
 fn inbox_and_grants_are_never_shared_whatever_a_permit_says() {
     for collection in [Collection::Inbox, Collection::Grants] {

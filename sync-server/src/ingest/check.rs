@@ -29,6 +29,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// The feed of `owner` with that collection and scope, beside its owner's `grants` feed.
+    #[must_use]
+    pub fn of(owner: Uuid, collection: &str, scope: &str, grants: FeedId) -> Self {
+        match Collection::named(collection).filter(|collection| collection.is_served()) {
+            Some(collection) => Self::Feed(FeedPlace { owner, collection, scope: scope.to_owned(), grants }),
+            None => Self::Unserved(collection.to_owned()),
+        }
+    }
+
     /// How an entry stands that was pushed to it; `check` looks at the entry itself.
     fn standing(&self, check: impl FnOnce(&FeedPlace) -> Standing) -> Standing {
         match self {

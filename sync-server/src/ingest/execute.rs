@@ -4,32 +4,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fitme_core::entry::Digest;
 use fitme_core::id::FeedId;
 use fitme_core::session::Received;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::fates::Fates;
-use super::plan::{Candidate, FeedState, Known, Plan, plan};
+use super::plan::{Candidate, FeedState, Known, KnownGrants, Plan, plan};
 use super::verdict::{Rejection, Verdict};
-use crate::db::wall;
 use crate::error::is_absence;
 use crate::fanout::Live;
-use consents::Places;
+use consents::{ConsentKeys, Places};
+use known::Keys;
 
-mod consents;
+pub mod consents;
 mod erasures;
-mod known;
+pub mod known;
+mod postgres;
 mod rows;
 
-/// Every lookup of a group is by an index, whatever its keys: so its statements are planned once for the connection and
-/// not for each group, which would take 0.8 ms of it. A plan made while the tables are small would read them whole, and
-/// would go on doing so until the next ANALYZE: so such a plan is ruled out.
-///
-/// The timeout ends a wait for a feed that another transaction holds for long; see [`Held`].
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; \
-                     SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '200ms'";
+pub use postgres::Postgres;
+
+/// The statements of one transaction. What is asked and written in which order is decided in [`append`] alone, over
+/// PostgreSQL and over the tables of the simulator alike. Dropped without a commit, it changed nothing.
+pub trait Transaction: Sized + Send {
+    /// Before any lock: which feeds the group's grants and revocations are about.
+    fn places(&mut self, keys: &ConsentKeys) -> impl Future<Output = Result<Places, Failure>> + Send;
+
+    /// Locks the rows of these feeds, which come in ascending order and all in the same way.
+    fn lock(
+        &mut self,
+        feeds: &[FeedId],
+        how: Lock,
+        held: Held,
+    ) -> impl Future<Output = Result<Vec<(FeedId, FeedState)>, Failure>> + Send;
+
+    /// What is known of the group's keys, apart from feeds and grants; it must see all that was appended to locked feeds.
+    fn known(&mut self, keys: &Keys) -> impl Future<Output = Result<Known, Failure>> + Send;
+
+    /// Under the locks: what owners permit those who write to their feeds, and what new grants depend on.
+    fn grants(&mut self, keys: &ConsentKeys) -> impl Future<Output = Result<KnownGrants, Failure>> + Send;
+
+    /// Writes what is planned. Returns whose permissions it changed.
+    fn write(
+        &mut self,
+        plan: &Plan,
+        candidates: &[Candidate<'_>],
+        places: &Places,
+    ) -> impl Future<Output = Result<BTreeSet<Uuid>, Failure>> + Send;
+
+    /// Makes it durable.
+    fn commit(self) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// How the row of a feed is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// The feed moves, or its entries count only as long as a grant is what it is.
+    Exclusive,
+    /// It must not move while what its owner permits is relied on.
+    Shared,
+}
 
 /// What to do about feeds that somebody else holds.
 ///
@@ -75,31 +109,31 @@ pub enum Failure {
     Broken(String),
 }
 
-/// Appends what may be appended of candidates that are all open.
+/// Appends what may be appended of candidates that are all open, in a transaction that may touch the rows of
+/// [`accounts`].
 ///
 /// # Errors
 /// [`Failure`]; then nothing changed.
-pub async fn append(
-    connection: &mut PgConnection,
+pub async fn append<T: Transaction>(
+    mut tx: T,
     candidates: &[Candidate<'_>],
     held: Held,
     fates: &Fates,
 ) -> Result<Done, Failure> {
-    let mut tx = wall::begin_on(connection, BEGIN, &accounts(candidates)).await?;
-    let places = consents::places(&mut tx, candidates).await?;
+    let places = tx.places(&ConsentKeys::of(candidates)).await?;
     let needed: Vec<_> = candidates.iter().map(|one| Locks::of(one, &places)).collect();
     let feeds = lock(&mut tx, &needed, held).await?;
     let is_locked: Vec<_> = needed.iter().map(|needed| needed.are_in(&feeds)).collect();
     let locked = candidates.iter().zip(&is_locked).filter(|(_, locked)| **locked);
     let locked: Vec<_> = locked.map(|(candidate, _)| *candidate).collect();
-    let mut known = known::read(&mut tx, feeds, &locked).await?;
-    known.grants = consents::read(&mut tx, &locked).await?;
+    let mut known = match locked.is_empty() {
+        true => Known::default(),
+        false => tx.known(&Keys::of(&locked)).await?,
+    };
+    known.feeds = feeds;
+    known.grants = tx.grants(&ConsentKeys::of(&locked)).await?;
     let plan = fenced_plan(known, &locked, fates)?;
-    if !plan.entries.is_empty() {
-        rows::write(&mut tx, &plan, &locked).await?;
-    }
-    erasures::write(&mut tx, &plan.erasures).await?;
-    let regranted = consents::write(&mut tx, &plan.consents, &places).await?;
+    let regranted = tx.write(&plan, &locked, &places).await?;
     tx.commit().await?;
     let live = live(&plan, &locked);
     let mut verdicts = plan.verdicts.into_iter();
@@ -110,7 +144,8 @@ pub async fn append(
 }
 
 /// Those who write and those whose feeds they write to: nobody else's rows are touched.
-fn accounts(candidates: &[Candidate<'_>]) -> Vec<Uuid> {
+#[must_use]
+pub fn accounts(candidates: &[Candidate<'_>]) -> Vec<Uuid> {
     let owners = candidates.iter().filter_map(|one| Some(one.offer.place.as_ref()?.owner));
     let accounts: BTreeSet<_> = owners.chain(candidates.iter().map(|one| one.device.account)).collect();
     Vec::from_iter(accounts)
@@ -140,95 +175,22 @@ impl Locks {
 
 /// Step 1: locks the group's feeds in ascending order, so that groups never wait for each other in a circle. Feeds that
 /// are only relied on are locked in their turn, in a statement of their own; few groups have any.
-async fn lock(
-    connection: &mut PgConnection,
+async fn lock<T: Transaction>(
+    tx: &mut T,
     needed: &[Locks],
     held: Held,
 ) -> Result<BTreeMap<FeedId, FeedState>, Failure> {
-    let exclusive: BTreeSet<_> = needed.iter().flat_map(|needed| needed.exclusive.iter().copied()).collect();
-    let shared = needed.iter().filter_map(|needed| needed.shared).filter(|feed| !exclusive.contains(feed));
-    let all: BTreeMap<FeedId, bool> =
-        exclusive.iter().map(|feed| (*feed, true)).chain(shared.map(|feed| (feed, false))).collect();
+    let shared = needed.iter().filter_map(|needed| needed.shared).map(|feed| (feed, Lock::Shared));
+    let exclusive = needed.iter().flat_map(|needed| &needed.exclusive).map(|feed| (*feed, Lock::Exclusive));
+    // A feed that is needed both ways is locked in the stronger one, which comes last.
+    let all: BTreeMap<FeedId, Lock> = shared.chain(exclusive).collect();
     let in_order: Vec<_> = all.into_iter().collect();
     let mut locked = BTreeMap::new();
     for run in in_order.chunk_by(|(_, a), (_, b)| a == b) {
-        let feeds: Vec<_> = run.iter().map(|(feed, _)| feed.0.cast_signed()).collect();
-        let rows = if run[0].1 {
-            lock_exclusively(connection, &feeds, held).await?
-        } else {
-            lock_shared(connection, &feeds, held).await?
-        };
-        locked.extend(rows.into_iter().map(FeedRow::into_state));
+        let feeds: Vec<_> = run.iter().map(|(feed, _)| *feed).collect();
+        locked.extend(tx.lock(&feeds, run[0].1, held).await?);
     }
     Ok(locked)
-}
-
-async fn lock_exclusively(
-    connection: &mut PgConnection,
-    feeds: &[i64],
-    held: Held,
-) -> Result<Vec<FeedRow>, sqlx::Error> {
-    match held {
-        Held::Skip => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR NO KEY UPDATE SKIP LOCKED",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
-        Held::Wait => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR NO KEY UPDATE",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
-    }
-}
-
-async fn lock_shared(connection: &mut PgConnection, feeds: &[i64], held: Held) -> Result<Vec<FeedRow>, sqlx::Error> {
-    match held {
-        Held::Skip => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR SHARE SKIP LOCKED",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
-        Held::Wait => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1) ORDER BY feed FOR SHARE",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
-    }
-}
-
-struct FeedRow {
-    feed: i64,
-    account: Uuid,
-    head_seq: i64,
-    digest: Vec<u8>,
-}
-
-impl FeedRow {
-    fn into_state(self) -> (FeedId, FeedState) {
-        let digest = Digest::from_slice(&self.digest).expect("the table checks that a feed's digest has 16 bytes");
-        let head = self.head_seq.cast_unsigned();
-        (FeedId(self.feed.cast_unsigned()), FeedState { account: self.account, head, digest })
-    }
 }
 
 /// A bug in the plan is found to be about one entry in the same way as a row that the database refuses.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::check::Offer;
-use super::settle::{Settler, Settling};
+use super::settle::{Database, Settler, Settling};
 use super::{OnCommit, Outcome};
 use crate::auth::Device;
 
@@ -57,7 +57,7 @@ pub(super) struct Lane {
     queue: mpsc::UnboundedReceiver<Push>,
     checked: Arc<Notify>,
     waiting: VecDeque<Waiting>,
-    settler: Settler,
+    settler: Settler<Database>,
 }
 
 enum Waiting {
@@ -93,7 +93,7 @@ impl Lane {
         let (sender, queue) = mpsc::unbounded_channel();
         let checked = Arc::new(Notify::new());
         let entrance = Entrance { queue: sender, checked: Arc::clone(&checked) };
-        let settler = Settler::new(pool.clone(), patience, on_commit);
+        let settler = Settler::new(Database::new(pool.clone(), patience), on_commit);
         tokio::spawn(Self { pool, queue, checked, waiting: VecDeque::new(), settler }.run());
         entrance
     }
@@ -159,7 +159,7 @@ impl Lane {
     async fn settle(&mut self, group: Vec<Settling>) {
         if AssertUnwindSafe(self.settler.settle(group)).catch_unwind().await.is_err() {
             tracing::error!("a group could not be settled because of a bug; its devices push again");
-            self.settler.forget_connection();
+            self.settler.storage().forget_connection();
         }
     }
 }

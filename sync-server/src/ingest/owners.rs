@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use fitme_core::collection::Collection;
 use fitme_core::id::FeedId;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::check::{FeedPlace, Target};
+use super::check::Target;
 use crate::db::wall;
 
 /// Feeds that are remembered; about 100 bytes each. When they are more, all are forgotten and read again as needed.
@@ -26,15 +25,7 @@ struct Owner {
 
 impl Owner {
     fn target(&self) -> Target {
-        match Collection::named(&self.collection).filter(|collection| collection.is_served()) {
-            Some(collection) => Target::Feed(FeedPlace {
-                owner: self.account,
-                collection,
-                scope: self.scope.clone(),
-                grants: self.grants,
-            }),
-            None => Target::Unserved(self.collection.clone()),
-        }
+        Target::of(self.account, &self.collection, &self.scope, self.grants)
     }
 }
 

@@ -2,31 +2,40 @@
 //! nor a row that the database refuses is anybody's trouble but its own.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use fitme_core::id::FeedId;
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::{Instant, sleep, timeout};
 
 use super::check::{Offer, Standing};
-use super::execute::{Done, Failure, Held, append};
+use super::execute::{Done, Failure, Held};
 use super::fates::{Fate, Fates};
 use super::plan::Candidate;
 use super::verdict::{Postponement, Rejection, Verdict};
 use super::{Committed, OnCommit, Outcome};
 use crate::auth::Device;
 
-/// Pause between two attempts to reach it.
-const AWAY_PAUSE: Duration = Duration::from_millis(50);
-/// Longest time one transaction may take; then its connection is taken to be dead.
-pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+mod database;
+
+pub use database::{Database, TRANSACTION_TIMEOUT};
+
 /// Attempts when others come in between.
 const CONTENDED_ATTEMPTS: usize = 5;
 
+/// Where groups are written: the database, or the tables of the simulator.
+pub trait Storage {
+    /// Runs one transaction of [`append`](super::execute::append).
+    fn append(
+        &mut self,
+        candidates: &[Candidate<'_>],
+        held: Held,
+        fates: &Fates,
+    ) -> impl Future<Output = Result<Done, Failure>> + Send;
+}
+
 /// A push being settled.
-pub(super) struct Settling {
+#[derive(Debug)]
+pub struct Settling {
+    /// Who pushed.
     pub device: Device,
     offers: Vec<Offer>,
     verdicts: Vec<Option<Verdict>>,
@@ -39,7 +48,9 @@ pub(super) struct Settling {
 type Place = (usize, usize);
 
 impl Settling {
-    pub(super) fn new(
+    /// A push whose entries were checked, who waits for its outcome, and its share of what may wait.
+    #[must_use]
+    pub fn new(
         device: Device,
         offers: Vec<Offer>,
         reply: oneshot::Sender<Outcome>,
@@ -64,35 +75,30 @@ impl Settling {
 }
 
 /// Settles a lane's groups, one after the other.
-pub(super) struct Settler {
-    pool: PgPool,
-    /// Kept from group to group: taking one from the pool costs a round trip that proves it alive.
-    connection: Option<PoolConnection<Postgres>>,
+pub struct Settler<S> {
+    storage: S,
     fates: Fates,
-    /// How long a database that is away is waited for.
-    patience: Duration,
     on_commit: OnCommit,
 }
 
-impl Settler {
-    pub(super) fn new(pool: PgPool, patience: Duration, on_commit: OnCommit) -> Self {
-        Self { pool, connection: None, fates: Fates::default(), patience, on_commit }
+impl<S: Storage> Settler<S> {
+    /// One that has settled nothing yet; `on_commit` as in [`Ingest::start`](super::Ingest::start).
+    pub fn new(storage: S, on_commit: OnCommit) -> Self {
+        Self { storage, fates: Fates::default(), on_commit }
+    }
+
+    /// Where it writes.
+    pub fn storage(&mut self) -> &mut S {
+        &mut self.storage
     }
 
     /// Decides about every entry and answers every push.
-    pub(super) async fn settle(&mut self, mut group: Vec<Settling>) {
+    pub async fn settle(&mut self, mut group: Vec<Settling>) {
         let open = self.decide_closed(&mut group);
         answer(&mut group);
         let held = self.together(&mut group, open, Held::Skip).await;
         let held = self.together(&mut group, held, Held::Wait).await;
         self.undecided(&mut group, held, Postponement::FeedBusy);
-    }
-
-    /// Closes the connection, whatever it was doing.
-    pub(super) fn forget_connection(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
-            connection.close_on_drop();
-        }
     }
 
     /// Decides about entries that their checks decided; returns the others.
@@ -176,18 +182,9 @@ impl Settler {
     async fn attempt(&mut self, group: &[Settling], places: &[Place], held: Held) -> Result<Done, Failure> {
         let candidate = |&(push, at): &Place| Candidate { device: group[push].device, offer: &group[push].offers[at] };
         let candidates: Vec<_> = places.iter().map(candidate).collect();
-        let deadline = Instant::now() + self.patience;
         let mut contended = 0;
         loop {
-            let once = timeout(TRANSACTION_TIMEOUT, self.once(&candidates, held)).await;
-            match once.unwrap_or(Err(Failure::Away(sqlx::Error::PoolTimedOut))) {
-                Err(Failure::Away(error)) => {
-                    self.forget_connection();
-                    if Instant::now() >= deadline || self.pool.is_closed() {
-                        return Err(Failure::Away(error));
-                    }
-                    sleep(AWAY_PAUSE).await;
-                }
+            match self.storage.append(&candidates, held, &self.fates).await {
                 Err(Failure::Contended(why)) => {
                     contended += 1;
                     if contended == CONTENDED_ATTEMPTS {
@@ -197,14 +194,6 @@ impl Settler {
                 other => return other,
             }
         }
-    }
-
-    async fn once(&mut self, candidates: &[Candidate<'_>], held: Held) -> Result<Done, Failure> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(self.pool.acquire().await?),
-        };
-        append(connection, candidates, held, &self.fates).await
     }
 
     /// Takes over what was committed: receipts first, then the entries to whoever listens. Returns what was left out.
@@ -259,5 +248,11 @@ fn answer(group: &mut [Settling]) {
                 behind.insert(settling.device.device);
             }
         }
+    }
+}
+
+impl<S> std::fmt::Debug for Settler<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settler").finish_non_exhaustive()
     }
 }

@@ -14,15 +14,17 @@ const LEASE: Duration = Duration::from_secs(10);
 /// How often a worker that computes for long says so.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Feeds in one turn: many small ones share the round trips, a large one gets only its share of the turn.
-const FEEDS: i64 = 16;
+pub const FEEDS: i64 = 16;
 
 /// A lease that is lost with the machine needs no disk write. Sequential scans are ruled out as in ingest.
 const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
 
 /// A feed that this worker may merge.
 #[derive(Debug, Clone)]
-pub(super) struct Claim {
+pub struct Claim {
+    /// Which.
     pub feed: FeedId,
+    /// Whose.
     pub account: Uuid,
     /// `None` for one that this version does not know; its entries are passed over.
     pub collection: Option<Collection>,

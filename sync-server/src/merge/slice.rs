@@ -31,33 +31,39 @@ pub(super) struct Slice {
 pub(super) async fn read(pool: &PgPool, claims: &[Claim]) -> Result<Slice, sqlx::Error> {
     let mut tx = wall::begin(pool, BEGIN, &claim::accounts(claims)).await?;
     let queued = queued(&mut tx, claims).await?;
-    let mut chosen = Chosen::default();
-    for claim in claims {
-        chosen.feed(claim, &queued, claims.len());
-    }
-    let work = match chosen.documents.is_empty() {
+    let Chosen { documents: chosen, merged, .. } = choose(claims, &queued);
+    let work = match chosen.is_empty() {
         true => Vec::new(),
-        false => documents(&mut tx, claims, &chosen.documents).await?,
+        false => documents(&mut tx, claims, &chosen).await?,
     };
-    Ok(Slice { work, merged: chosen.merged })
+    Ok(Slice { work, merged })
 }
 
 /// An entry that waits to be merged.
-struct Queued {
-    feed: i64,
-    seq: i64,
-    doc_id: Vec<u8>,
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// Its feed.
+    pub feed: FeedId,
+    /// Its number.
+    pub seq: u64,
+    /// Its document.
+    pub doc_id: DocId,
     /// Of the whole document.
-    payload_bytes: i64,
-    snapshot_seq: i64,
+    pub payload_bytes: u64,
+    /// Up to where the document's snapshot goes.
+    pub snapshot_seq: u64,
     /// There is nothing to merge any more.
-    erased: bool,
+    pub erased: bool,
+}
+
+/// How many waiting entries of each feed one turn looks at.
+#[must_use]
+pub fn share(claims: &[Claim]) -> usize {
+    ENTRIES / claims.len().max(1)
 }
 
 async fn queued(connection: &mut PgConnection, claims: &[Claim]) -> Result<Vec<Queued>, sqlx::Error> {
-    let share = (ENTRIES / claims.len()) as i64;
-    sqlx::query_as!(
-        Queued,
+    let rows = sqlx::query!(
         r#"SELECT q.feed AS "feed!", e.seq, e.doc_id, COALESCE(d.payload_bytes, 0) AS "payload_bytes!",
                   COALESCE(s.snapshot_seq, 0) AS "snapshot_seq!", d.erased_seq IS NOT NULL AS "erased!"
            FROM UNNEST($1::bigint[], $2::bigint[], $3::uuid[]) AS q (feed, merged_seq, account)
@@ -74,17 +80,39 @@ async fn queued(connection: &mut PgConnection, claims: &[Claim]) -> Result<Vec<Q
         &claims.iter().map(|claim| claim.feed.0.cast_signed()).collect::<Vec<_>>(),
         &claims.iter().map(|claim| claim.merged.cast_signed()).collect::<Vec<_>>(),
         &claims.iter().map(|claim| claim.account).collect::<Vec<_>>(),
-        share
+        share(claims) as i64
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    let queued = rows.into_iter().map(|row| Queued {
+        feed: FeedId(row.feed.cast_unsigned()),
+        seq: row.seq.cast_unsigned(),
+        doc_id: DocId::from_slice(&row.doc_id).expect("ingest writes document ids of 16 bytes"),
+        payload_bytes: row.payload_bytes.cast_unsigned(),
+        snapshot_seq: row.snapshot_seq.cast_unsigned(),
+        erased: row.erased,
+    });
+    Ok(queued.collect())
 }
 
-#[derive(Default)]
-struct Chosen {
-    documents: BTreeSet<(FeedId, DocId)>,
-    merged: Vec<(FeedId, u64)>,
+/// What a turn takes of what waits.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// The documents to merge.
+    pub documents: BTreeSet<(FeedId, DocId)>,
+    /// How far each feed is merged when they are.
+    pub merged: Vec<(FeedId, u64)>,
     bytes: u64,
+}
+
+/// Chooses a bounded part of what waits in the claimed feeds; `queued` is ascending by feed and number.
+#[must_use]
+pub fn choose(claims: &[Claim], queued: &[Queued]) -> Chosen {
+    let mut chosen = Chosen::default();
+    for claim in claims {
+        chosen.feed(claim, queued, claims.len());
+    }
+    chosen
 }
 
 impl Chosen {
@@ -93,20 +121,19 @@ impl Chosen {
     fn feed(&mut self, claim: &Claim, queued: &[Queued], feeds: usize) {
         let share = (DOCUMENTS / feeds).max(1);
         let (mut documents, mut merged) = (BTreeSet::new(), claim.merged);
-        for entry in queued.iter().filter(|entry| entry.feed == claim.feed.0.cast_signed()) {
-            let doc_id = DocId::from_slice(&entry.doc_id).expect("ingest writes document ids of 16 bytes");
+        for entry in queued.iter().filter(|entry| entry.feed == claim.feed) {
             let is_behind = entry.snapshot_seq < entry.seq && claim.collection.is_some() && !entry.erased;
-            if is_behind && !documents.contains(&doc_id) {
-                let bytes = entry.payload_bytes.cast_unsigned();
-                let is_full = documents.len() == share || (!self.documents.is_empty() && self.bytes + bytes > BYTES);
+            if is_behind && !documents.contains(&entry.doc_id) {
+                let is_full = documents.len() == share
+                    || (!self.documents.is_empty() && self.bytes + entry.payload_bytes > BYTES);
                 if is_full {
                     break;
                 }
-                self.bytes += bytes;
-                documents.insert(doc_id);
-                self.documents.insert((claim.feed, doc_id));
+                self.bytes += entry.payload_bytes;
+                documents.insert(entry.doc_id);
+                self.documents.insert((claim.feed, entry.doc_id));
             }
-            merged = entry.seq.cast_unsigned();
+            merged = entry.seq;
         }
         self.merged.push((claim.feed, merged));
     }

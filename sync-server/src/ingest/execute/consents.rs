@@ -16,18 +16,65 @@ use crate::grants;
 use crate::ingest::check::Offer;
 use crate::ingest::plan::{Candidate, KnownGrants, NewConsent};
 
+/// What has to be asked about grants.
+#[derive(Debug, Default)]
+pub struct ConsentKeys {
+    /// (owner, grantee) of those who write to somebody else's feed.
+    pub others: BTreeSet<(Uuid, Uuid)>,
+    /// Accounts that grant or revoke something.
+    pub accounts: BTreeSet<Uuid>,
+    /// Accounts that grant something.
+    pub granting: BTreeSet<Uuid>,
+    /// (account, grant) that are revoked.
+    pub revoking: BTreeSet<(Uuid, DocId)>,
+    /// (account, grantee) of new grants.
+    pub relations: BTreeSet<(Uuid, Uuid)>,
+    /// (account, document) of new grants and revocations.
+    pub documents: BTreeSet<(Uuid, DocId)>,
+    /// Accounts to which something is granted. Everybody may grant a service something: counting that would take longer
+    /// with each, so services are not among them.
+    pub grantees: BTreeSet<Uuid>,
+}
+
+impl ConsentKeys {
+    /// Those of a group; most have none.
+    #[must_use]
+    pub fn of(candidates: &[Candidate<'_>]) -> Self {
+        let mut keys = Self::default();
+        for Candidate { device, offer } in candidates {
+            let account = device.account;
+            keys.others.extend(offer.place.as_ref().map(|place| (place.owner, account)));
+            let Some(consent) = &offer.consent else { continue };
+            keys.accounts.insert(account);
+            keys.documents.insert((account, offer.entry.doc_id));
+            match consent {
+                Consent::Given(given) => {
+                    let grantee = Uuid::from_bytes(given.grantee);
+                    keys.granting.insert(account);
+                    keys.relations.insert((account, grantee));
+                    keys.grantees.extend(Service::of(given.grantee).is_none().then_some(grantee));
+                }
+                Consent::Revoked(grant) => drop(keys.revoking.insert((account, *grant))),
+            }
+        }
+        keys.others.retain(|(owner, who)| owner != who);
+        keys
+    }
+}
+
 /// The feeds that a group's grants and revocations are about.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub struct Places {
     /// Their numbers by (account, collection, scope), which never change.
-    feeds: BTreeMap<(Uuid, String, String), FeedId>,
+    pub feeds: BTreeMap<(Uuid, String, String), FeedId>,
     /// What grants name that are revoked, by (account, grant). A grant that comes in between is not among them; its revocation
     /// waits for it all the same, at the row of the `grants` feed.
-    named: BTreeMap<(Uuid, DocId), Vec<FeedId>>,
+    pub named: BTreeMap<(Uuid, DocId), Vec<FeedId>>,
 }
 
 impl Places {
     /// The feeds that the offer's grant or revocation is about.
+    #[must_use]
     pub fn of(&self, offer: &Offer) -> Vec<FeedId> {
         let Some(place) = &offer.place else { return Vec::new() };
         match &offer.consent {
@@ -39,27 +86,20 @@ impl Places {
         }
     }
 
-    fn feed(&self, account: Uuid, permit: &Permit) -> Option<FeedId> {
+    /// The feed that a permit is about.
+    #[must_use]
+    pub fn feed(&self, account: Uuid, permit: &Permit) -> Option<FeedId> {
         self.feeds.get(&(account, permit.collection.name().to_owned(), permit.scope.clone())).copied()
     }
 }
 
-/// Before any lock: which feeds the group's grants and revocations are about.
-pub(super) async fn places(connection: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<Places, sqlx::Error> {
-    let consents = candidates.iter().filter_map(|one| Some((one.device.account, one.offer.consent.as_ref()?)));
-    let (mut granting, mut revoking) = (BTreeSet::new(), BTreeSet::new());
-    for (account, consent) in consents {
-        match consent {
-            Consent::Given(_) => drop(granting.insert(account)),
-            Consent::Revoked(grant) => drop(revoking.insert((account, *grant))),
-        }
-    }
+pub(super) async fn places(connection: &mut PgConnection, keys: &ConsentKeys) -> Result<Places, sqlx::Error> {
     let mut places = Places::default();
-    if !granting.is_empty() {
-        places.feeds = feeds_of(connection, &Vec::from_iter(granting)).await?;
+    if !keys.granting.is_empty() {
+        places.feeds = feeds_of(connection, &Vec::from_iter(keys.granting.iter().copied())).await?;
     }
-    if !revoking.is_empty() {
-        places.named = named_by(connection, revoking).await?;
+    if !keys.revoking.is_empty() {
+        places.named = named_by(connection, &keys.revoking).await?;
     }
     Ok(places)
 }
@@ -78,7 +118,7 @@ async fn feeds_of(
 
 async fn named_by(
     connection: &mut PgConnection,
-    grants: BTreeSet<(Uuid, DocId)>,
+    grants: &BTreeSet<(Uuid, DocId)>,
 ) -> Result<BTreeMap<(Uuid, DocId), Vec<FeedId>>, sqlx::Error> {
     let (accounts, ids): (Vec<_>, Vec<_>) = grants.iter().map(|(account, grant)| (*account, grant.as_bytes())).unzip();
     let rows = sqlx::query!(
@@ -102,46 +142,28 @@ async fn named_by(
     Ok(named)
 }
 
-/// Under the locks: what owners permit those who write to their feeds, and what new grants depend on.
-pub(super) async fn read(connection: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<KnownGrants, Failure> {
+pub(super) async fn read(connection: &mut PgConnection, keys: &ConsentKeys) -> Result<KnownGrants, Failure> {
     let mut known = KnownGrants::default();
-    let others: BTreeSet<_> = candidates
-        .iter()
-        .filter_map(|one| Some((one.offer.place.as_ref()?.owner, one.device.account)))
-        .filter(|(owner, who)| owner != who)
-        .collect();
-    if !others.is_empty() {
-        let others: Vec<_> = others.into_iter().collect();
+    if !keys.others.is_empty() {
+        let others: Vec<_> = keys.others.iter().copied().collect();
         (known.now_ms, known.permits) = grants::permits(connection, &others).await?;
     }
-    let consents: Vec<_> = candidates
-        .iter()
-        .filter_map(|one| Some((one.device.account, one.offer.entry.doc_id, one.offer.consent.as_ref()?)))
-        .collect();
-    if !consents.is_empty() {
-        let accounts: BTreeSet<_> = consents.iter().map(|(account, ..)| *account).collect();
-        let accounts: Vec<_> = accounts.into_iter().collect();
-        known.relations = relations(connection, &consents).await?;
+    if !keys.documents.is_empty() {
+        let accounts: Vec<_> = keys.accounts.iter().copied().collect();
+        let grantees: Vec<_> = keys.grantees.iter().copied().collect();
+        known.relations = relations(connection, &keys.relations).await?;
         known.feeds = granted_feeds(connection, &accounts).await?;
-        known.revoked = revoked(connection, &consents).await?;
-        known.received = received_feeds(connection, &consents).await?;
+        known.revoked = revoked(connection, &keys.documents).await?;
+        known.received = received_feeds(connection, &grantees).await?;
     }
     Ok(known)
 }
 
-type Found<'a> = (Uuid, DocId, &'a Consent);
-
 async fn relations(
     connection: &mut PgConnection,
-    consents: &[Found<'_>],
+    pairs: &BTreeSet<(Uuid, Uuid)>,
 ) -> Result<HashSet<(Uuid, Uuid)>, sqlx::Error> {
-    let (accounts, grantees): (Vec<_>, Vec<_>) = consents
-        .iter()
-        .filter_map(|(account, _, consent)| match consent {
-            Consent::Given(given) => Some((*account, Uuid::from_bytes(given.grantee))),
-            Consent::Revoked(_) => None,
-        })
-        .unzip();
+    let (accounts, grantees): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     let rows = sqlx::query!(
         "SELECT found.account, found.grantee FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (account, grantee)
          CROSS JOIN LATERAL (
@@ -169,28 +191,19 @@ async fn granted_feeds(connection: &mut PgConnection, accounts: &[Uuid]) -> Resu
 }
 
 /// Feeds that others grant each of the grantees already.
-async fn received_feeds(
-    connection: &mut PgConnection,
-    consents: &[Found<'_>],
-) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
-    let grantees: BTreeSet<_> = consents
-        .iter()
-        .filter_map(|(.., consent)| match consent {
-            // Everybody may grant a service something: counting that would take longer with each.
-            Consent::Given(given) if Service::of(given.grantee).is_none() => Some(Uuid::from_bytes(given.grantee)),
-            Consent::Given(_) | Consent::Revoked(_) => None,
-        })
-        .collect();
-    let grantees: Vec<_> = grantees.into_iter().collect();
-    let rows = sqlx::query!(r#"SELECT grantee AS "grantee!", feeds AS "feeds!" FROM feeds_granted_to($1)"#, &grantees)
+async fn received_feeds(connection: &mut PgConnection, grantees: &[Uuid]) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
+    let rows = sqlx::query!(r#"SELECT grantee AS "grantee!", feeds AS "feeds!" FROM feeds_granted_to($1)"#, grantees)
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(|row| (row.grantee, row.feeds.cast_unsigned())).collect())
 }
 
-async fn revoked(connection: &mut PgConnection, consents: &[Found<'_>]) -> Result<HashSet<(Uuid, DocId)>, sqlx::Error> {
-    let accounts: Vec<_> = consents.iter().map(|(account, ..)| *account).collect();
-    let grants: Vec<_> = consents.iter().map(|(_, grant, _)| grant.as_bytes()).collect();
+async fn revoked(
+    connection: &mut PgConnection,
+    documents: &BTreeSet<(Uuid, DocId)>,
+) -> Result<HashSet<(Uuid, DocId)>, sqlx::Error> {
+    let (accounts, grants): (Vec<_>, Vec<_>) =
+        documents.iter().map(|(account, grant)| (*account, grant.as_bytes())).unzip();
     let rows = sqlx::query!(
         "SELECT found.account, found.grant_id FROM UNNEST($1::uuid[], $2::bytea[]) AS asked (account, grant_id)
          CROSS JOIN LATERAL (

@@ -1,27 +1,35 @@
 //! Step 2: what the database knows of everything that a group touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Failure;
-use crate::ingest::plan::{Binding, Candidate, DocumentState, FeedState, Known, Usage};
+use crate::ingest::plan::{Binding, Candidate, DocumentState, Known, Usage};
 
 /// The keys to look up.
-#[derive(Default)]
-struct Keys {
-    entries: BTreeSet<(FeedId, EntryId)>,
-    changes: BTreeSet<(FeedId, DocId, ChangeHash)>,
-    documents: BTreeSet<(Uuid, DocId)>,
-    tips: BTreeSet<(FeedId, DocId, ActorId)>,
-    actors: BTreeSet<ActorId>,
-    accounts: BTreeSet<Uuid>,
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Entries by id.
+    pub entries: BTreeSet<(FeedId, EntryId)>,
+    /// Changes by hash, the offered ones and those they depend on.
+    pub changes: BTreeSet<(FeedId, DocId, ChangeHash)>,
+    /// Documents of the accounts.
+    pub documents: BTreeSet<(Uuid, DocId)>,
+    /// Whose last sequence number in which document.
+    pub tips: BTreeSet<(FeedId, DocId, ActorId)>,
+    /// Actors whose devices are asked for.
+    pub actors: BTreeSet<ActorId>,
+    /// Accounts whose usage is asked for.
+    pub accounts: BTreeSet<Uuid>,
 }
 
 impl Keys {
-    fn of(candidates: &[Candidate<'_>]) -> Self {
+    /// Those of a group.
+    #[must_use]
+    pub fn of(candidates: &[Candidate<'_>]) -> Self {
         let mut keys = Self::default();
         for Candidate { offer, .. } in candidates {
             let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
@@ -42,22 +50,14 @@ impl Keys {
 
 /// Reads what is known, in one statement. It must run after the feeds were locked: then it sees all that was appended
 /// to them.
-pub(super) async fn read(
-    connection: &mut PgConnection,
-    feeds: BTreeMap<FeedId, FeedState>,
-    candidates: &[Candidate<'_>],
-) -> Result<Known, Failure> {
-    let mut known = Known { feeds, ..Known::default() };
-    if candidates.is_empty() {
-        return Ok(known);
-    }
-    let keys = Keys::of(candidates);
+pub(super) async fn read(connection: &mut PgConnection, keys: &Keys) -> Result<Known, Failure> {
+    let mut known = Known::default();
     let ids: Vec<_> = keys.entries.iter().collect();
     let changes: Vec<_> = keys.changes.iter().collect();
     let documents: Vec<_> = keys.documents.iter().collect();
     let tips: Vec<_> = keys.tips.iter().collect();
     let actors: Vec<_> = keys.actors.iter().collect();
-    let accounts: Vec<_> = keys.accounts.into_iter().collect();
+    let accounts: Vec<_> = keys.accounts.iter().copied().collect();
     let rows = sqlx::query_file_as!(
         Found,
         "src/ingest/execute/known.sql",
