@@ -10,9 +10,11 @@ STAGE := scripts/stage
 # What the servers and devices of a test run log; searched when it is over.
 LOGS := $(CARGO_TARGET_DIR)/test-logs
 
+CHAOS := $(CARGO_TARGET_DIR)/debug/chaos
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test test-root test-all sim mutants bench sqlx clean-data
+.PHONY: help setup setup-tests build run test test-root test-all sim mutants chaos fuzz bench sqlx clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +33,7 @@ run: build ## Build, start a server and play the main job with two devices (ARGS
 
 test: setup-tests ## Every check and every test that needs no root
 	@$(STAGE) format cargo fmt --all --check
+	@$(STAGE) format cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(STAGE) tidy scripts/check
 	@$(STAGE) lint cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	@$(STAGE) queries scripts/sqlx-prepare --check
@@ -38,6 +41,8 @@ test: setup-tests ## Every check and every test that needs no root
 	@rm -rf $(LOGS)
 	@FITME_TEST_LOGS=$(LOGS) $(STAGE) test cargo test --workspace $(LOCKED)
 	@$(STAGE) logs scripts/search-logs $(LOGS)
+	@$(STAGE) chaos $(CHAOS) --seconds 60
+	@$(STAGE) fuzz scripts/fuzz 12
 
 test-root: setup-tests ## Only the tests that need root, such as those on a full disk
 	@[ "$$(id -u)" = 0 ] || { echo "test-root: these tests mount file systems and change users, so they need root: run it with sudo." >&2; exit 1; }
@@ -50,6 +55,13 @@ sim: setup ## Run whole worlds from seeds (SEEDS=10000; FIRST= begins elsewhere;
 
 mutants: setup ## See that the simulator finds every bug planted by testing/mutants (NAMES=..., SEEDS=400)
 	@scripts/mutants $(NAMES)
+
+chaos: build ## Kill servers, devices and the database for SECONDS (300), then look for what is lost (SEED=n replays a run)
+	@cargo build -p fitme-testing --bin chaos $(LOCKED)
+	@$(CHAOS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: setup-tests ## Read made-up input for SECONDS (600) a decoder, guided by coverage (FUZZ=frame for one of them)
+	@scripts/fuzz $(or $(SECONDS),600) $(FUZZ)
 
 bench: setup ## Measure beside the bare libraries (BENCH=row for one row of docs/benchmarks.md)
 	@cargo run --release -p fitme-bench $(LOCKED) -- $(BENCH)

@@ -34,6 +34,11 @@ impl Author {
         Self { actor: ActorId::random(&mut rng), rng, diary: Diary::new(seed, sets), last: None }
     }
 
+    /// The same with a diary that begins then, ms UTC.
+    pub fn since(seed: u64, sets: Sets, first_ms: i64) -> Self {
+        Self { diary: Diary::new(seed, sets).since(first_ms), ..Self::new(seed, sets) }
+    }
+
     /// Edits the record that was logged last.
     pub fn edit(&mut self, patch: &Value, at_ms: i64) -> Entry {
         let author = record::Author { actor: self.actor, time_ms: at_ms };

@@ -5,6 +5,7 @@
 mod author;
 mod backlog;
 mod bare_insert;
+mod bootstrap;
 mod counting_proxy;
 mod document;
 mod echo;
@@ -20,6 +21,7 @@ mod people;
 mod phone;
 mod raw_device;
 mod reconnect;
+mod repair;
 mod report;
 mod samod;
 mod sharing;
@@ -38,15 +40,17 @@ struct Row {
     run: fn(&World) -> Result<Report>,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 13] = [
     Row { name: "local-write", run: local_write::run },
     Row { name: "backlog", run: backlog::run },
     Row { name: "ingest", run: ingest::run },
     Row { name: "live", run: live::run },
     Row { name: "wire", run: wire::run },
+    Row { name: "bootstrap", run: bootstrap::run },
     Row { name: "merge", run: merge::run },
     Row { name: "idle", run: idle::run },
     Row { name: "reconnect", run: reconnect::run },
+    Row { name: "repair", run: repair::run },
     Row { name: "sharing", run: sharing::run },
     Row { name: "guesses", run: guesses::run },
     Row { name: "samod", run: samod::run },

@@ -115,6 +115,12 @@ pub fn credentials(email: &str) -> Credentials {
         email: email.to_owned(),
         password: "only for measuring".to_owned(),
         role: None,
-        joining: Joining { device_name: "bench".to_owned(), device: None, public_key: None, code: None },
+        joining: Joining {
+            device_name: "bench".to_owned(),
+            device: None,
+            keep_name: false,
+            public_key: None,
+            code: None,
+        },
     }
 }

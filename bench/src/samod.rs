@@ -64,9 +64,12 @@ fn pull_and_reconnect(world: &World, records: usize, seed: u64) -> Result<Measur
     let mut phone = Phone::new(&folder, "phone", seed)?;
     let mut tablet = Phone::new(&folder, "tablet", seed)?;
     phone.live_through(&mut Diary::new(seed, Sets::Whole), records)?;
-    let (pulled, again) = world.runtime.block_on(async {
+    world.runtime.block_on(async {
         phone.sign_up(server.url(), EMAIL).await?;
-        phone.sync().await?;
+        phone.sync().await
+    })?;
+    server.merged(world)?;
+    let (pulled, again) = world.runtime.block_on(async {
         tablet.log_in(server.url(), EMAIL).await?;
         anyhow::Ok((tablet.sync().await?, tablet.sync().await?))
     })?;

@@ -61,6 +61,14 @@ pub async fn latest(store: &mut Store, limit: usize, before: Option<i64>) -> Res
     Ok(log)
 }
 
+/// Tells the server that everything of the account was copied into a file, so that it is among the records.
+///
+/// # Errors
+/// As [`latest`].
+pub async fn note_export(store: &mut Store) -> Result<(), ServerError> {
+    ask(store, Method::POST, "/v1/exports", None).await
+}
+
 async fn page(store: &mut Store, limit: usize, before: Option<i64>) -> Result<AccessLog, ServerError> {
     let before = before.map(|n| format!("&before={n}")).unwrap_or_default();
     ask(store, Method::GET, &format!("/v1/access-log?limit={limit}{before}"), None).await

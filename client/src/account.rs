@@ -30,6 +30,8 @@ pub struct Credentials {
 pub struct Joining {
     /// What this device is to be called.
     pub device_name: String,
+    /// Whether it keeps the name that the account gave it, if it is known: nobody chose another one.
+    pub keep_name: bool,
     /// The device that the home was before, if it was one.
     pub device: Option<[u8; 16]>,
     /// Public half of the home's key pair; a device without one cannot prove itself to a restored server.
@@ -72,20 +74,21 @@ async fn ask(path: &str, server: &str, credentials: &Credentials) -> Result<Adop
         "email": credentials.email,
         "password": credentials.password,
         "device_name": credentials.joining.device_name,
+        "keep_name": credentials.joining.keep_name,
         "role": credentials.role,
         "device": credentials.joining.device.map(Uuid::from_bytes),
         "public_key": credentials.joining.public_key,
         "code": credentials.joining.code,
     });
     let signed_in: SignedIn = server.post(path, &body).await?;
-    adoption(&server, &credentials.email, &credentials.joining.device_name, signed_in)
+    adoption(&server, &credentials.email, &credentials.joining, signed_in)
 }
 
 /// What the home's store takes over.
 pub(crate) fn adoption(
     server: &Server,
     email: &str,
-    device_name: &str,
+    joining: &Joining,
     signed_in: SignedIn,
 ) -> Result<Adoption, ServerError> {
     let account = *signed_in.account.as_bytes();
@@ -108,7 +111,7 @@ pub(crate) fn adoption(
             account,
             device: *signed_in.device.as_bytes(),
             email: email.to_owned(),
-            device_name: device_name.to_owned(),
+            device_name: signed_in.tokens.device_name().unwrap_or(&joining.device_name).to_owned(),
             server: server.as_str().to_owned(),
             tokens: signed_in.tokens.kept(),
         },

@@ -61,6 +61,14 @@ pub struct Count {
     pub damaged: Vec<String>,
 }
 
+impl Count {
+    /// Whether these are grants and ends of them, which are never imported.
+    #[must_use]
+    pub fn is_write_once(&self) -> bool {
+        Collection::named(&self.collection).is_some_and(Collection::is_write_once)
+    }
+}
+
 /// Why there is no archive, or none that can be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {

@@ -23,6 +23,8 @@ mod out;
 mod pick;
 mod question;
 mod recovery;
+mod rejected;
+mod salvage;
 mod services;
 mod show;
 mod status;
@@ -190,15 +192,8 @@ enum Command {
     },
     /// Send what is new here, fetch what is new elsewhere
     Sync(sync::How),
-    /// Show what the server refused, and why
-    Rejected {
-        /// Forget what was refused of a record that was erased
-        #[arg(long, value_name = "ID", conflicts_with = "json")]
-        discard: Option<String>,
-        /// As JSON, after docs/schema/rejected.schema.json
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show what the server refused, and why; write it again, or forget it
+    Rejected(rejected::Wanted),
     /// Show the account, what waits and what is here
     Status {
         /// As JSON, after docs/schema/status.schema.json
@@ -229,11 +224,17 @@ enum Refusal {
     #[error(transparent)]
     Erase(#[from] erase::EraseError),
     #[error(transparent)]
+    Rejected(#[from] rejected::NotListed),
+    #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("this home is locked: use `fitme login --email {0}` to open it")]
+    #[error("the file of this home was damaged and is replaced, see above; nothing else was done: try again")]
+    Salvaged,
+    #[error("this home is locked: use `fitme login --email {0}` to open it, or `fitme logout --discard` to empty it")]
     Locked(String),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Import(#[from] archive::ImportError),
     #[error(transparent)]
     Consent(#[from] consent::ConsentError),
     #[error("say with --server URL which server")]
@@ -261,7 +262,7 @@ pub fn main() -> ExitCode {
         Err(refusal) => {
             // What was done before the refusal is shown before it.
             let _reader_may_be_gone = out.flush();
-            let _nobody_to_tell = writeln!(io::stderr(), "fitme: {refusal}");
+            out::complain(refusal);
             ExitCode::from(REFUSED)
         }
     }
@@ -269,8 +270,12 @@ pub fn main() -> ExitCode {
 
 fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Refusal> {
     let home = Home::open(home)?;
-    let mut store = home.store(WRITER, &mut rand::rng())?;
-    let opens = matches!(command, Command::Login(_) | Command::Password(_) | Command::Status { .. });
+    let mut store = salvage::opened(&home, out)?;
+    let opens = match &command {
+        Command::Login(_) | Command::Password(_) | Command::Status { .. } => true,
+        Command::Logout(how) => how.discard,
+        _ => false,
+    };
     if let Some(identity) = store.identity()?.filter(|_| !opens)
         && store.is_locked()?
     {
@@ -284,6 +289,11 @@ fn run(home: Option<PathBuf>, command: Command, out: &mut Out) -> Result<(), Ref
     match carry_out(command, &home, &mut store, out) {
         Err(Refusal::Server(error @ (ServerError::Revoked | ServerError::Lost | ServerError::AccountErased))) => {
             Err(logout::obeyed(error, &home, store))
+        }
+        Err(refusal) if salvage::is_of_damage(&refusal, &store) => {
+            drop(store);
+            salvage::replace(&home, out)?;
+            Err(Refusal::Salvaged)
         }
         done => done,
     }
@@ -333,8 +343,7 @@ fn carry_out(command: Command, home: &Home, store: &mut Store, out: &mut Out) ->
         Command::Export { file } => archive::export(&file, store, out),
         Command::ImportAccount { file, merge } => archive::import(&file, merge, store, out),
         Command::Sync(how) => sync::run(&how, home, store, out),
-        Command::Rejected { discard: Some(id), .. } => erase::discard(&id, store, out),
-        Command::Rejected { json, .. } => status::rejected(json, store, out),
+        Command::Rejected(wanted) => rejected::run(&wanted, store, out),
         Command::Status { json } => status::run(json, home.path(), store, out),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fitme_core::session::SessionError;
-use fitme_core::store::{AdoptionError, StoreError};
+use fitme_core::store::{AdoptionError, PullError, StoreError};
 use fitme_core::wire::WireError;
 
 /// Why something that needs the server did not happen.
@@ -83,10 +83,34 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// What the store said, if it is that.
+    pub fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::Session(SessionError::Store(error) | SessionError::Pull(PullError::Store(error))) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same from a server that this home need not belong to: what becomes of this device is for its own server to say, and a
+    /// mistyped address must not be able to empty it.
+    pub(crate) fn of_any_server(self) -> Self {
+        let (code, what) = match self {
+            Self::Revoked => ("device_revoked", "this device was revoked"),
+            Self::Lost => ("device_lost", "this device was reported lost"),
+            Self::AccountErased => ("account_erased", "this account was erased"),
+            other => return other,
+        };
+        let message =
+            format!("this server says that {what}; it is not the one of this home, so nothing was changed here");
+        Self::Refused { code: code.to_owned(), message, retry_after: Duration::ZERO }
+    }
+
     /// Whether it can be better by itself in a while.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken(_) | Self::Session(_) => true,
+            Self::Session(_) => !self.of_store().is_some_and(StoreError::is_damage),
+            Self::Unreachable { .. } | Self::Broken(_) => true,
             Self::Refused { code, .. } => {
                 const PASSING: [&str; 10] = [
                     "unavailable",

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fitme_core::store::{Store, StoreError};
+use fitme_core::store::{Salvaged, Store, StoreError};
 use rand::RngCore;
 
 /// The store's file in a home.
@@ -95,6 +95,14 @@ impl Home {
         // report, which says the same and more.
         drop(private_file().open(&file));
         Store::open(&file, writer, rng)
+    }
+
+    /// Puts a damaged store aside and makes a new one of what can be read of it, see [`Store::salvage`].
+    ///
+    /// # Errors
+    /// [`StoreError`] where the file system refuses.
+    pub fn salvage(&self, writer: &str, now_ms: i64, rng: &mut dyn RngCore) -> Result<Salvaged, StoreError> {
+        Store::salvage(&self.path.join(STORE_FILE), writer, now_ms, rng)
     }
 }
 

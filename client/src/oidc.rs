@@ -105,12 +105,13 @@ impl Waiting {
             "ticket": ticket,
             "verifier": verifier,
             "device_name": joining.device_name,
+            "keep_name": joining.keep_name,
             "device": joining.device.map(Uuid::from_bytes),
             "public_key": joining.public_key,
             "code": joining.code,
         });
         let Finished { email, signed_in } = server.post("/v1/oidc/finish", &body).await?;
-        adoption(&server, &email, &joining.device_name, signed_in)
+        adoption(&server, &email, joining, signed_in)
     }
 
     /// Links the identity once the browser is back.

@@ -8,10 +8,11 @@ use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
 use fitme_core::store::Store;
 use futures_util::StreamExt;
 use reqwest::Response;
+use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
 use crate::error::ServerError;
-use crate::sync::{Report, ended};
+use crate::sync::{self, News, Report, ended, tell};
 use crate::tokens;
 use crate::transport::{self, Server, root_cause};
 
@@ -20,11 +21,21 @@ const EXCHANGES: usize = 200;
 
 /// Exchanges until everything is on both sides, one request after the other.
 pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
+    until_synced_telling(store, None).await
+}
+
+/// The same, and tells how it goes on; a full channel loses news, never data.
+pub async fn until_synced_telling(store: &mut Store, news: Option<mpsc::Sender<News>>) -> Result<Report, ServerError> {
     let started = Instant::now();
     let mut report = Report::default();
     for _ in 0..EXCHANGES {
-        if exchange(store, &mut report).await? {
+        if exchange(store, &news, &mut report).await? {
             break;
+        }
+        // Two histories are brought together in questions and answers, for which an exchange has no room.
+        if store.owes_repair()? {
+            let rest = sync::until_synced(store).await?;
+            return Ok(report.and(rest, started.elapsed()));
         }
     }
     report.took = started.elapsed();
@@ -32,7 +43,11 @@ pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
 }
 
 /// One exchange; true when nothing is left on either side.
-async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, ServerError> {
+async fn exchange(
+    store: &mut Store,
+    news: &Option<mpsc::Sender<News>>,
+    report: &mut Report,
+) -> Result<bool, ServerError> {
     let mut session = DeviceSession::once(limits::ONCE_ANSWER_BYTES as u32);
     let mut request = Vec::new();
     for effect in session.handle(store, DeviceEvent::Opened, now_ms(), &mut rand::rng())? {
@@ -42,7 +57,7 @@ async fn exchange(store: &mut Store, report: &mut Report) -> Result<bool, Server
     }
     report.bytes_out += request.len() as u64;
     let answer = tokens::with_access(store, |server, access| send(server, access, request.clone())).await?;
-    let mut exchange = Exchange { session, synced: false };
+    let mut exchange = Exchange { session, synced: false, news: news.clone() };
     let mut body = answer.bytes_stream();
     let mut buffer = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -68,6 +83,7 @@ async fn send(server: Server, access: String, request: Vec<u8>) -> Result<Respon
 struct Exchange {
     session: DeviceSession,
     synced: bool,
+    news: Option<mpsc::Sender<News>>,
 }
 
 impl Exchange {
@@ -91,12 +107,13 @@ impl Exchange {
         let effects = self.session.handle(store, DeviceEvent::Message(frame), now_ms(), &mut rand::rng())?;
         for effect in effects {
             match effect {
-                DeviceEffect::Applied(applied) => {
-                    report.received += applied.entries;
-                    report.changed_records += applied.changed();
-                    report.erased += applied.erased.len();
+                DeviceEffect::Applied(applied) => report.count(&applied),
+                DeviceEffect::Received(applied, progress) => {
+                    report.count(&applied);
+                    self.tell(News::Received(applied, progress));
                 }
                 DeviceEffect::Refused(entries) => report.refused += entries,
+                DeviceEffect::SentAgain(entries) => report.sent_again += entries,
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.
@@ -105,6 +122,12 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(observers) = &self.news {
+            tell(observers, news);
+        }
     }
 }
 

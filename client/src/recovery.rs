@@ -32,12 +32,18 @@ pub async fn account(store: &mut Store) -> Result<Account, ServerError> {
     ask(store, Method::GET, "/v1/account", None).await
 }
 
-/// Proves the account's address by a mailed token.
+#[derive(Deserialize)]
+struct Address {
+    email: String,
+}
+
+/// Proves the account's address by a mailed token; returns the address, which a server of the version before does not say.
 ///
 /// # Errors
 /// Where the server cannot be reached, or refuses.
-pub async fn confirm(server: &str, token: &str) -> Result<(), ServerError> {
-    Server::at(server)?.post("/v1/confirm", &json!({ "token": token })).await
+pub async fn confirm(server: &str, token: &str) -> Result<Option<String>, ServerError> {
+    let confirmed: Option<Address> = Server::at(server)?.post("/v1/confirm", &json!({ "token": token })).await?;
+    Ok(confirmed.map(|address| address.email))
 }
 
 /// Has a token mailed that chooses a new password. The server says the same whether there is such an account or not.

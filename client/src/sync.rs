@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use fitme_core::limits;
-use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession};
+use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession, Progress};
 use fitme_core::store::{Applied, Ended, Store, Tokens};
 use fitme_core::wire::{self, Frame, Goodbye, Reason, Token};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -48,6 +48,8 @@ pub struct Report {
     pub changed_records: usize,
     /// Writes the server refused.
     pub refused: usize,
+    /// Entries that the server had lost, and that were sent again.
+    pub sent_again: usize,
     /// Records that were erased elsewhere, and so here.
     pub erased: usize,
     /// What others no longer share; it was removed from this device.
@@ -62,6 +64,32 @@ pub struct Report {
     pub took: Duration,
 }
 
+impl Report {
+    /// What both moved, in so much time.
+    #[must_use]
+    pub fn and(self, more: Self, took: Duration) -> Self {
+        Self {
+            received: self.received + more.received,
+            changed_records: self.changed_records + more.changed_records,
+            refused: self.refused + more.refused,
+            sent_again: self.sent_again + more.sent_again,
+            erased: self.erased + more.erased,
+            ended: self.ended.into_iter().chain(more.ended).collect(),
+            bytes_out: self.bytes_out + more.bytes_out,
+            bytes_in: self.bytes_in + more.bytes_in,
+            messages: self.messages + more.messages,
+            took,
+        }
+    }
+
+    /// Adds what was stored.
+    pub(crate) fn count(&mut self, applied: &Applied) {
+        self.received += applied.entries;
+        self.changed_records += applied.changed();
+        self.erased += applied.erased.len();
+    }
+}
+
 /// What observers of a live sync hear.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
@@ -71,10 +99,14 @@ pub enum News {
     Synced,
     /// Records changed.
     Applied(Applied),
+    /// Records came whole, because this device was far behind.
+    Received(Applied, Progress),
     /// Somebody no longer shares something; it was removed from this device.
     Revoked(Ended),
     /// The server refused so many writes.
     Refused(usize),
+    /// The server had lost so many entries, which are sent again.
+    SentAgain(usize),
     /// No connection; the next attempt follows after so long.
     Offline {
         /// Why, in a sentence.
@@ -86,8 +118,14 @@ pub enum News {
 
 /// Syncs until everything is on both sides.
 pub async fn until_synced(store: &mut Store) -> Result<Report, ServerError> {
+    until_synced_telling(store, None).await
+}
+
+/// The same, and tells how it goes on; a full channel loses news, never data.
+pub async fn until_synced_telling(store: &mut Store, news: Option<mpsc::Sender<News>>) -> Result<Report, ServerError> {
     let started = Instant::now();
     let mut connection = Connection::open(store).await?;
+    connection.news = news;
     connection.event(store, DeviceEvent::Opened).await?;
     while !connection.synced {
         let renewal = tokio::time::sleep_until(connection.renew_at);
@@ -239,14 +277,20 @@ impl Connection {
         match effect {
             DeviceEffect::Send(bytes) => return self.send(bytes),
             DeviceEffect::Applied(applied) => {
-                self.report.received += applied.entries;
-                self.report.changed_records += applied.changed();
-                self.report.erased += applied.erased.len();
+                self.report.count(&applied);
                 self.tell(News::Applied(applied));
+            }
+            DeviceEffect::Received(applied, progress) => {
+                self.report.count(&applied);
+                self.tell(News::Received(applied, progress));
             }
             DeviceEffect::Refused(entries) => {
                 self.report.refused += entries;
                 self.tell(News::Refused(entries));
+            }
+            DeviceEffect::SentAgain(entries) => {
+                self.report.sent_again += entries;
+                self.tell(News::SentAgain(entries));
             }
             DeviceEffect::Revoked(ended) => {
                 self.report.ended.push(ended.clone());
@@ -303,7 +347,7 @@ fn instant_of(tokens: &Tokens) -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_millis(left.unsigned_abs())
 }
 
-fn tell(observers: &mpsc::Sender<News>, news: News) {
+pub(crate) fn tell(observers: &mpsc::Sender<News>, news: News) {
     let _observer_is_slow = observers.try_send(news);
 }
 

@@ -28,6 +28,11 @@ pub struct Given {
 }
 
 impl Given {
+    /// What the account calls the device; a server of the version before does not say it at a login.
+    pub fn device_name(&self) -> Option<&str> {
+        self.device_name.as_deref()
+    }
+
     /// As they are kept. The next ones are asked for when a quarter of their time is left; that is counted on this device,
     /// whose clock may be wrong.
     pub fn kept(self) -> Tokens {
@@ -104,7 +109,7 @@ async fn given(identity: &Identity, key: &DeviceKey) -> Result<Given, ServerErro
         "refresh_token": identity.tokens.refresh,
         "public_key": key.public(),
     });
-    match server.post("/v1/token", &grant).await {
+    match ask_own(&server, "/v1/token", &grant).await {
         Err(ServerError::Refused { code, .. }) if code == PROVE_DEVICE => prove(&server, identity, key).await,
         answered => answered,
     }
@@ -112,9 +117,14 @@ async fn given(identity: &Identity, key: &DeviceKey) -> Result<Given, ServerErro
 
 async fn prove(server: &Server, identity: &Identity, key: &DeviceKey) -> Result<Given, ServerError> {
     let device = Uuid::from_bytes(identity.device);
-    let Challenge { challenge } = server.post("/v1/token/challenge", &json!({ "device": device })).await?;
+    let Challenge { challenge } = ask_own(server, "/v1/token/challenge", &json!({ "device": device })).await?;
     let signature = key.answer(&challenge);
     let signature = signature.ok_or_else(|| ServerError::Answer("a challenge is not base64".to_owned()))?;
     let grant = json!({ "grant": "device_key", "device": device, "challenge": challenge, "signature": signature });
-    server.post("/v1/token", &grant).await
+    ask_own(server, "/v1/token", &grant).await
+}
+
+/// Asks the server that this home belongs to, which may say that the device is revoked or its account erased.
+async fn ask_own<T: DeserializeOwned>(server: &Server, path: &str, body: &Value) -> Result<T, ServerError> {
+    server.ask(Method::POST, path, None, Some(body)).await
 }

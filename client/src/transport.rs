@@ -86,12 +86,12 @@ impl Server {
         }
     }
 
-    /// Posts JSON, and reads the JSON that comes back.
+    /// Posts JSON to a server that this home need not belong to, and reads the JSON that comes back.
     ///
     /// # Errors
     /// Where the server cannot be reached, or refuses.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ServerError> {
-        self.ask(Method::POST, path, None, Some(body)).await
+        self.ask(Method::POST, path, None, Some(body)).await.map_err(ServerError::of_any_server)
     }
 
     /// Asks with an access token, a body or both, and reads the JSON that comes back; no body at all reads as null.

@@ -9,6 +9,7 @@
 mod canonical;
 mod chunk;
 mod columns;
+mod document;
 mod reader;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,7 @@ use crate::id::{ActorId, ChangeHash};
 use crate::limits;
 
 use chunk::Chunk;
+pub use document::document_heads;
 
 /// What a change says about itself, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,19 @@
 //! The entry: the immutable unit of a feed, what is numbered, acknowledged and sent.
 
 use fitme_proto::v1::EntryKind;
+use rand::RngCore;
 
 use crate::id::{DocId, EntryId};
 
 /// Random bytes beside the payload, so that what remains of an erased entry cannot be guessed.
 pub type Salt = [u8; 8];
+
+/// A new salt.
+pub fn random_salt(rng: &mut dyn RngCore) -> Salt {
+    let mut salt = Salt::default();
+    rng.fill_bytes(&mut salt);
+    salt
+}
 
 /// One entry as it travels and is stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +80,12 @@ impl Digest {
         Self(self.0.wrapping_add(id.as_number()))
     }
 
+    /// The digest before that entry.
+    #[must_use]
+    pub fn minus(self, id: EntryId) -> Self {
+        Self(self.0.wrapping_sub(id.as_number()))
+    }
+
     /// As stored: 16 bytes, big endian.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -103,6 +117,8 @@ mod tests {
     #[test]
     fn a_digest_wraps_and_does_not_depend_on_order() {
         let (a, b) = (EntryId([0xff; 16]), EntryId([1; 16]));
-        assert_eq!(Digest::default().plus(a).plus(b), Digest::default().plus(b).plus(a));
+        let both = Digest::default().plus(a).plus(b);
+        assert_eq!(both, Digest::default().plus(b).plus(a));
+        assert_eq!(both.minus(a).minus(b), Digest::default());
     }
 }

@@ -11,7 +11,8 @@
 //! 6. [`session`]: the protocol as two state machines, the device's and the server's: event in, effects out.
 //! 7. [`merge`]: entries folded into the merged document and its projection, on device and server alike.
 //!
-//! [`policy`] judges who may do what in whose feed. [`id`], [`collection`] and [`limits`] are the words that all of them share.
+//! [`reconcile`] finds the documents in which two replicas differ. [`policy`] judges who may do what in whose feed. [`id`],
+//! [`collection`] and [`limits`] are the words that all of them share.
 
 pub mod change;
 pub mod collection;
@@ -20,6 +21,7 @@ pub mod id;
 pub mod limits;
 pub mod merge;
 pub mod policy;
+pub mod reconcile;
 pub mod record;
 pub mod session;
 pub mod store;

@@ -37,6 +37,27 @@ pub const UNCONFIRMED_BYTES: u64 = 4 << 20;
 pub const ENTRIES_PAGE_BYTES: usize = 256 << 10;
 /// Entries in one `Entries` frame.
 pub const ENTRIES_PAGE: usize = 2_000;
+/// Points at which a device says what its history of a feed is, when that differs from the server's: each is twice as far
+/// back as the one before, so they reach to the beginning.
+pub const LOCATOR_POINTS: usize = 64;
+/// Feeds of which a device says so in one message.
+pub const LOCATED_FEEDS: usize = 64;
+/// A feed that is further behind than this comes as snapshots. So many entries are a tenth of a second of a phone's work, and
+/// mostly fewer bytes than all the documents that they touch; of a longer way a snapshot is stored without being loaded, for
+/// a tenth of what merging one entry takes.
+pub const BOOTSTRAP_FROM_ENTRIES: u64 = 200;
+/// Documents whose record lies so many days back at most come first.
+pub const BOOTSTRAP_RECENT_DAYS: i64 = 90;
+/// Bytes of snapshots, list columns and entries that the server gathers into one page.
+pub const BOOTSTRAP_PAGE_BYTES: usize = 256 << 10;
+/// Documents, or erasures, in one page.
+pub const BOOTSTRAP_PAGE: usize = 512;
+/// A larger snapshot travels in parts of so many bytes.
+pub const SNAPSHOT_PART_BYTES: usize = 256 << 10;
+/// One snapshot; of a document with a larger one the entries are sent, which have a bound of their own.
+pub const SNAPSHOT_BYTES: usize = 4 << 20;
+/// What a list shows of a record, as JSON; where it is more the device projects the document itself.
+pub const COLUMNS_BYTES: usize = 64 << 10;
 /// Feeds in one session.
 pub const FEEDS: usize = 10_000;
 /// Actors a device names in `Hello`: app, extensions, background processes.

@@ -1,6 +1,7 @@
 //! Entries folded into a document: what device and server do alike. Automerge can panic on bytes that passed every
 //! check, so each call into it that takes foreign bytes is fenced, and the caller gets an error for that one document.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::{Automerge, Change, ChangeHash as Hash, LoadOptions, ReadDoc, TextEncoding};
@@ -45,11 +46,54 @@ pub fn apply_read(doc: &mut Automerge, changes: Vec<Change>) -> Result<(), Merge
     fenced(|| doc.apply_changes(changes)).map_err(MergeError::Unmergeable)
 }
 
+/// Applies what `other` has more.
+pub fn join(doc: &mut Automerge, other: &Automerge) -> Result<(), MergeError> {
+    let new = changes(other)?.into_iter().filter(|change| !holds(doc, ChangeHash(change.hash().0))).collect();
+    apply_read(doc, new)
+}
+
+/// Whether the change is part of the document.
+pub fn holds(doc: &Automerge, change: ChangeHash) -> bool {
+    doc.get_change_meta_by_hash(&Hash(change.0)).is_some()
+}
+
 /// A document made of change chunks alone.
 pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Automerge, MergeError> {
     let mut doc = record::blank();
     apply(&mut doc, payloads)?;
     Ok(doc)
+}
+
+/// The document without some of its changes and without what builds on them, and the changes that it lost.
+pub fn without(doc: &Automerge, left_out: &BTreeSet<ChangeHash>) -> Result<(Automerge, Vec<Change>), MergeError> {
+    let mut gone = left_out.clone();
+    let is_lost = |change: &Change| {
+        let hash = ChangeHash(change.hash().0);
+        let lost = gone.contains(&hash) || change.deps().iter().any(|Hash(dep)| gone.contains(&ChangeHash(*dep)));
+        lost && {
+            gone.insert(hash);
+            true
+        }
+    };
+    // Each comes after those it builds on.
+    let (lost, kept) = changes(doc)?.into_iter().partition(is_lost);
+    let mut rebuilt = record::blank();
+    apply_read(&mut rebuilt, kept)?;
+    Ok((rebuilt, lost))
+}
+
+/// The changes of a document, each after those it builds on.
+pub fn changes(doc: &Automerge) -> Result<Vec<Change>, MergeError> {
+    changes_since(doc, &[])
+}
+
+fn changes_since(doc: &Automerge, heads: &[Hash]) -> Result<Vec<Change>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.get_changes(heads))).map_err(MergeError::Unmergeable)
+}
+
+/// The document as a snapshot.
+pub fn save(doc: &Automerge) -> Result<Vec<u8>, MergeError> {
+    fenced(|| Ok::<_, String>(doc.save())).map_err(MergeError::Unmergeable)
 }
 
 /// Whether everything that was applied is visible and the heads are `expected` (sorted).
@@ -66,6 +110,14 @@ pub fn heads(doc: &Automerge) -> Vec<ChangeHash> {
     let mut heads: Vec<_> = doc.get_heads().into_iter().map(|Hash(bytes)| ChangeHash(bytes)).collect();
     heads.sort_unstable();
     heads
+}
+
+/// The changes that a replica with these heads lacks, each after those it builds on; `None` if it cannot be told: the replica
+/// holds some that this one lacks, or automerge breaks on them.
+pub fn changes_beyond(doc: &Automerge, heads: &[ChangeHash]) -> Option<Vec<Change>> {
+    let heads: Vec<_> = heads.iter().map(|head| Hash(head.0)).collect();
+    let all_known = heads.iter().all(|head| doc.get_change_meta_by_hash(head).is_some());
+    if all_known { changes_since(doc, &heads).ok() } else { None }
 }
 
 /// How the heads (sorted) move when a change is appended: what it builds on is no head any more, it is one itself.

@@ -170,6 +170,13 @@ impl Permit {
     }
 }
 
+/// Whether `who` may bring back, from a device that holds them, entries of a feed of `owner` that somebody else wrote and the
+/// server has lost. A person is the one to vouch for what their records were; whoever else may write brings back only what
+/// they wrote.
+pub fn may_offer(who: AccountId, owner: AccountId) -> bool {
+    who == owner
+}
+
 /// Whether a collection can be granted at all. The inbox is a person's post, and who may grant is nobody else's to say.
 pub fn is_shareable(collection: Collection) -> bool {
     !matches!(collection, Collection::Inbox | Collection::Grants)

@@ -10,10 +10,10 @@ use crate::wire::Cursors;
 mod device;
 mod server;
 
-pub use device::{DeviceEffect, DeviceEvent, DeviceSession, SessionError};
+pub use device::{DeviceEffect, DeviceEvent, DeviceSession, Progress, SessionError};
 pub use server::{
-    Account, AccountFeed, Echo, Grants, LiveEntries, Mode, Own, Page, RETRY_AFTER_HELLO, Received, ServerEffect,
-    ServerEvent, ServerSession, Settled,
+    Account, AccountFeed, Echo, Grants, LiveEntries, Mode, Own, Page, Place, RETRY_AFTER_HELLO, Received, ServerEffect,
+    ServerEvent, ServerSession, Settled, SnapshotsAsked, SnapshotsRead,
 };
 
 /// 16 bytes over what a device holds of its feeds, which must come in ascending order.

@@ -4,12 +4,18 @@
 //! - `documents`: automerge documents as appended changes, folded into a snapshot when the tail outgrows it.
 //! - `write`: commands of this device.
 //! - `outbox`: what the server does not have yet, in one lane a document.
+//! - `rebase`: what the server does not take leaves its document.
+//! - `rejected`: and stays with the person.
 //! - `erase`: documents that are deleted for good.
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
+//! - `repair`: what a server that was restored from a backup lacks.
+//! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
 //! - `tokens`: what proves this installation to its server.
 //! - `query`: lists, records, history and status.
+//! - `salvage`: a new file made of what can be read of a damaged one.
+//! - `others`, `for_others`, `rejected_for`: what others share, what is written for them, and what is left of that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +31,7 @@ use crate::record::Invalid;
 
 mod account;
 mod archive;
+mod bootstrap;
 mod documents;
 mod erase;
 mod for_others;
@@ -32,15 +39,25 @@ mod others;
 mod outbox;
 mod pull;
 mod query;
+mod rebase;
+mod rejected;
+mod rejected_for;
+mod repair;
+mod salvage;
 mod tokens;
 mod write;
 
 pub use account::{Adoption, AdoptionError, FeedRow, Identity};
 pub use archive::{ArchivedDocument, ArchivedFile, BadDocument, PutBack};
+pub use bootstrap::{Bootstrapped, Coming};
 pub use others::{Ended, Other};
 pub use outbox::Batch;
 pub use pull::{Applied, PullError};
 pub use query::{Change, ListQuery, Listed, RejectedWrite, Shown, Status, Sync};
+pub use rebase::{DENIALS, Denies, NOT_REPLAYED};
+pub use rejected::{RejectedHere, RejectedKey};
+pub use repair::{Documents, SentAgain};
+pub use salvage::{LOST_TO_DAMAGE, Salvaged};
 pub use tokens::{SEED_BYTES, Tokens};
 pub use write::{Command, ImportOutcome, Imported, Original, Written};
 
@@ -51,13 +68,17 @@ use others::OpenStores;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The schema's steps, in order; `user_version` counts those a file has been through.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0001_store.sql"),
     include_str!("../../migrations/sqlite/0002_outbox_settled.sql"),
     include_str!("../../migrations/sqlite/0003_former_actors.sql"),
     include_str!("../../migrations/sqlite/0004_shared.sql"),
     include_str!("../../migrations/sqlite/0005_written_for.sql"),
     include_str!("../../migrations/sqlite/0006_erase.sql"),
+    include_str!("../../migrations/sqlite/0007_rejected_for.sql"),
+    include_str!("../../migrations/sqlite/0008_bootstrap.sql"),
+    include_str!("../../migrations/sqlite/0009_repair.sql"),
+    include_str!("../../migrations/sqlite/0010_rebase.sql"),
 ];
 
 /// Why the store cannot do what it was asked.
@@ -87,6 +108,21 @@ pub enum StoreError {
         /// What was found.
         reason: MergeError,
     },
+    /// The file is no database any more, or its pages contradict each other.
+    #[error("the file that this home is kept in is damaged ({0})")]
+    Broken(String),
+    /// A new file was made of a damaged one, and could not take its place.
+    #[error("the damaged file of this home could not be replaced ({0}); free some space and try again")]
+    NotReplaced(std::io::Error),
+    /// Another process put the file aside, because it was damaged, and made a new one of it.
+    #[error("the file of this home was damaged and has just been replaced: nothing was written, try again")]
+    Replaced,
+    /// The same of a document that the server has.
+    #[error(
+        "record {0} is damaged here. The server has it, and it comes again with the next sync; nothing of it that was \
+         written here is lost"
+    )]
+    ComesAgain(DocId),
     /// What somebody no longer shares could not be removed; it is tried again at the next contact with the server.
     #[error("what is no longer shared with you could not be removed from this device: {0}")]
     NotRemoved(std::io::Error),
@@ -95,11 +131,19 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
 }
 
+impl StoreError {
+    /// Whether stored bytes are not what was stored: [`Store::salvage`] makes a new file of what is whole.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Damaged { .. })
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Broken(error.to_string()),
             _ => Self::Sqlite(error),
         }
     }
@@ -126,6 +170,12 @@ pub enum WriteError {
     /// The record has no such earlier state.
     #[error("record {0} has no state {1}")]
     NoSuchState(DocId, crate::id::ChangeHash),
+    /// No such refused write.
+    #[error("this is not among what was refused any more")]
+    NotRefused,
+    /// It cannot be written again from here.
+    #[error("this cannot be written again by itself: {0}")]
+    NotRetried(&'static str),
     /// The record may not grow any more.
     #[error("record {doc_id} is full: its history has {bytes} bytes of at most {}", crate::limits::DOCUMENT_BYTES)]
     DocumentFull {
@@ -159,6 +209,8 @@ pub struct Store {
     file: Option<u64>,
     /// Whose actor signs local changes.
     writer: String,
+    /// Whether its journal held something when it was opened.
+    was_left_open: bool,
     open: OpenDocuments,
     others: OpenStores,
 }
@@ -169,11 +221,14 @@ impl Store {
     pub fn open(path: &Path, writer: &str, rng: &mut dyn RngCore) -> Result<Self, StoreError> {
         let mut store = Self::open_for_reading(path, writer)?;
         store.draw_actor(rng)?;
+        store.rebase_blocked(rng)?;
         Ok(store)
     }
 
     /// Opens a store into which this device only puts what it receives.
     fn open_for_reading(path: &Path, writer: &str) -> Result<Self, StoreError> {
+        salvage::finish(path)?;
+        let was_left_open = journal_of(path).is_ok_and(|journal| journal.len() > 0);
         let conn = Connection::open_with_flags(path, OpenFlags::default())?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         // FULL: a transaction survives power loss once commit returned; F_FULLFSYNC is what Apple's disks need for that.
@@ -185,7 +240,8 @@ impl Store {
         conn.set_prepared_statement_cache_capacity(64);
         let (open, others) = (OpenDocuments::default(), OpenStores::default());
         let file = others::file_number(path);
-        let mut store = Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), open, others };
+        let mut store =
+            Self { conn, path: path.to_owned(), file, writer: writer.to_owned(), was_left_open, open, others };
         store.migrate()?;
         store.finish_erasing()?;
         Ok(store)
@@ -194,6 +250,11 @@ impl Store {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether another process worked with it when it was opened, or died at work: then [`Self::check`] is worth its while.
+    pub fn was_left_open(&self) -> bool {
+        self.was_left_open
     }
 
     /// The actor of this writer.
@@ -265,6 +326,12 @@ fn set_meta(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError
     )?
     .execute((key, value))?;
     Ok(())
+}
+
+fn journal_of(path: &Path) -> std::io::Result<std::fs::Metadata> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    std::fs::metadata(name)
 }
 
 fn writer_actor(conn: &Connection, writer: &str) -> Result<ActorId, StoreError> {

@@ -14,23 +14,30 @@ use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::limits;
 use crate::policy::Access;
 
+pub mod bootstrap;
 mod census;
 mod cursors;
 mod entries;
 pub mod goodbye;
+mod repair;
 
 pub use cursors::Cursors;
 pub use fitme_proto::v1::goodbye::Reason;
 pub use fitme_proto::v1::{EntryKind, Want};
+pub use repair::Repair;
 
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;
 /// Grows with each frame or field that an older peer may skip.
-pub const MINOR: u32 = 3;
+pub const MINOR: u32 = 4;
 /// From this minor version on a device knows feeds of others.
 pub const SHARED_FEEDS_MINOR: u32 = 1;
 /// From this minor version on a device erases what was erased elsewhere, and counts entries that were emptied.
 pub const ERASURES_MINOR: u32 = 3;
+/// From this minor version on both ends bring two histories of a feed together.
+pub const REPAIR_MINOR: u32 = 4;
+/// From this minor version on a device stores snapshots where it is far behind.
+pub const BOOTSTRAP_MINOR: u32 = 4;
 
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
@@ -84,8 +91,10 @@ pub enum Frame {
     Push { batch: u64, feeds: Vec<FeedPush> },
     Receipts { batch: u64, receipts: Vec<Receipt> },
     Entries(Vec<FeedPage>),
+    Bootstrap { feeds: Vec<bootstrap::FeedBootstrap>, tokens: Vec<bootstrap::Token> },
     FeedGranted(FeedGranted),
     FeedRevoked(FeedId),
+    Repair(Repair),
     Credit { bytes: u64 },
     Renew(Token),
     Goodbye(Goodbye),
@@ -119,6 +128,8 @@ pub struct Hello {
     pub cursors: Option<Cursors>,
     /// One-shot exchange: bytes the answer may have; 0 = the server's own bound.
     pub max_bytes: u32,
+    /// Where the snapshots of feeds go on, or that they are not wanted.
+    pub bootstrap: Vec<bootstrap::Token>,
 }
 
 /// The server's answer to Hello.
@@ -136,6 +147,8 @@ pub struct Welcome {
     pub want: Want,
     /// Entries follow.
     pub more: bool,
+    /// The minor version that the server speaks; 0 if it is too old to say.
+    pub minor: u32,
 }
 
 /// What a device holds of a feed.
@@ -217,6 +230,9 @@ pub enum Receipt {
 pub const ERASED: &str = "erased";
 /// The same as a sentence.
 pub const ERASED_SENTENCE: &str = "the record was erased, and its id is never used again; log it anew if it is needed";
+
+/// The code of an entry that its author may not write where it belongs, or not any more.
+pub const NOT_YOUR_FEED: &str = "not_your_feed";
 
 /// Why an entry was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,6 +341,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             summary: hello.summary.to_vec().into(),
             cursors: hello.cursors.as_ref().map(Cursors::to_proto),
             max_bytes: hello.max_bytes,
+            bootstrap: hello.bootstrap.iter().map(bootstrap::token_to_proto).collect(),
         }),
         Frame::Welcome(welcome) => Body::Welcome(proto::Welcome {
             installation: welcome.installation.0.to_vec().into(),
@@ -333,6 +350,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             merged: welcome.merged.iter().map(|(feed, seq)| proto::Merged { feed: feed.0, seq: *seq }).collect(),
             want: welcome.want.into(),
             more: welcome.more,
+            minor: welcome.minor,
         }),
         Frame::Cursors(cursors) => Body::Cursors(cursors.to_proto()),
         Frame::Digests(feeds) => Body::Digests(proto::Digests { feeds: feeds.iter().map(digest_to_proto).collect() }),
@@ -345,6 +363,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
         Frame::Entries(pages) => {
             Body::Entries(proto::Entries { feeds: pages.iter().map(entries::page_to_proto).collect() })
         }
+        Frame::Bootstrap { feeds, tokens } => Body::Bootstrap(bootstrap::to_proto(feeds, tokens)),
         Frame::FeedGranted(granted) => Body::FeedGranted(proto::FeedGranted {
             feed: granted.feed.0,
             account: granted.account.to_vec().into(),
@@ -355,6 +374,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             owner_name: granted.owner_name.clone(),
         }),
         Frame::FeedRevoked(feed) => Body::FeedRevoked(proto::FeedRevoked { feed: feed.0 }),
+        Frame::Repair(step) => Body::Repair(repair::to_proto(step)),
         Frame::Credit { bytes } => Body::Credit(proto::Credit { bytes: *bytes }),
         Frame::Renew(Token(token)) => Body::Renew(proto::Renew { token: token.clone() }),
         Frame::Goodbye(goodbye) => Body::Goodbye(proto::Goodbye {
@@ -384,6 +404,7 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
         Body::Entries(entries) => {
             Frame::Entries(entries.feeds.into_iter().map(entries::page_from_proto).collect::<Result<_, _>>()?)
         }
+        Body::Bootstrap(page) => bootstrap::from_proto(page)?,
         Body::FeedGranted(granted) => Frame::FeedGranted(FeedGranted {
             feed: feed(granted.feed)?,
             account: fixed("account", &granted.account)?,
@@ -394,6 +415,7 @@ fn from_proto(body: proto::frame::Body) -> Result<Frame, WireError> {
             owner_name: granted.owner_name,
         }),
         Body::FeedRevoked(revoked) => Frame::FeedRevoked(feed(revoked.feed)?),
+        Body::Repair(repair) => Frame::Repair(repair::from_proto(repair)?),
         Body::Credit(credit) => Frame::Credit { bytes: credit.bytes },
         Body::Renew(renew) => {
             at_most("bytes of a token", renew.token.len(), limits::TOKEN_BYTES)?;
@@ -428,6 +450,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         summary: fixed("summary", &hello.summary)?,
         cursors: hello.cursors.as_ref().map(Cursors::from_proto).transpose()?,
         max_bytes: hello.max_bytes,
+        bootstrap: bootstrap::tokens_from_proto(hello.bootstrap)?,
     })
 }
 
@@ -439,6 +462,7 @@ fn welcome_from_proto(welcome: proto::Welcome) -> Result<Welcome, WireError> {
         clock_ms: welcome.clock,
         want: welcome.want(),
         more: welcome.more,
+        minor: welcome.minor,
         actors: welcome
             .actors
             .iter()

@@ -61,6 +61,8 @@ pub fn routes() -> Routes {
 pub struct SignedIn {
     account: Uuid,
     device: Uuid,
+    /// What the account calls it, which may not be what it calls itself.
+    device_name: String,
     #[serde(flatten)]
     tokens: Tokens,
     installation: String,
@@ -72,7 +74,7 @@ async fn sign_up(
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<(StatusCode, Json<SignedIn>), Refusal> {
     let Credentials { email, password, device_name, role, public_key, .. } = credentials.checked_for_sign_up()?;
-    let asking = Asking { name: &device_name, known: None, public_key: read_key(public_key)? };
+    let asking = Asking { name: &device_name, keep_name: false, known: None, public_key: read_key(public_key)? };
     // Before the hash, which is what a closed server need not pay for, and so without the transaction around the rest.
     signup::demand_open(&mut *wall::of(&state.pool, &[]).await?).await?;
     let hash = state.passwords.hash(password).await?;
@@ -91,8 +93,9 @@ async fn log_in(
     ConnectInfo(Peer(address)): ConnectInfo<Peer>,
     JsonBody(credentials): JsonBody<Credentials>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let Credentials { email, password, device_name, device, public_key, code, .. } = credentials.checked_for_login()?;
-    let asking = Asking { name: &device_name, known: device, public_key: read_key(public_key)? };
+    let credentials = credentials.checked_for_login()?;
+    let Credentials { email, password, device_name, keep_name, device, public_key, code, .. } = credentials;
+    let asking = Asking { name: &device_name, keep_name, known: device, public_key: read_key(public_key)? };
     let attempt = Attempt::new(&email, address);
     attempt.begin(&state.pool, state.clock.now_ms()).await?;
     let (account, hash) = known(&state, &email).await?.unzip();
@@ -148,6 +151,8 @@ async fn insert_account(
 /// The device that asks.
 struct Asking<'a> {
     name: &'a str,
+    /// Whether a device that is known keeps the name it has.
+    keep_name: bool,
     /// The device that its home was before, if it was one.
     known: Option<Uuid>,
     public_key: Option<PublicKey>,
@@ -169,17 +174,25 @@ async fn admit(
 ) -> Result<SignedIn, Refusal> {
     let feeds = ensure_feeds(db, account).await?;
     let key = asking.public_key.as_ref();
+    let kept = match asking.known {
+        Some(device) if asking.keep_name => devices::name_of(db, device).await?,
+        _ => None,
+    };
+    let device_name = match kept {
+        Some(name) => name,
+        None => devices::free_name(db, account, asking.name, asking.known).await?,
+    };
     let known = match asking.known {
-        Some(device) if devices::take_back(db, account, device, asking.name, key).await? => Some(device),
+        Some(device) if devices::take_back(db, account, device, &device_name, key).await? => Some(device),
         _ => None,
     };
     let device = match known {
         Some(device) => device,
-        None => devices::register(db, account, asking.name, key).await?,
+        None => devices::register(db, account, &device_name, key).await?,
     };
     let now_ms = state.clock.now_ms();
     let sign_in = sign_ins::begin(db, Device { device, account }, now_ms).await?;
     let installation = installation::in_hex(installation::current(db).await?);
     audit::record(db, account, now_ms, Event::SignedIn { device }).await?;
-    Ok(SignedIn { account, device, tokens: Tokens::of(state, &sign_in)?, installation, feeds })
+    Ok(SignedIn { account, device, device_name, tokens: Tokens::of(state, &sign_in)?, installation, feeds })
 }

@@ -10,8 +10,9 @@ use crate::accounts::administration::{self, AdministrationError, Handed, Listed}
 use crate::accounts::signup;
 use crate::audit::{Audit, AuditError};
 use crate::clock::Clock;
-use crate::config::{AdminArgs, AdminCommand, SignedArgs};
+use crate::config::{AdminArgs, AdminCommand, BackupArgs, SignedArgs};
 use crate::db::wall;
+use crate::endings::{self, list::ListError};
 use crate::mail::{Letter, MailError, Mailer};
 use crate::master_key::MasterKey;
 use crate::serve::{self, Database, ServeError};
@@ -36,6 +37,14 @@ pub enum AdminError {
     /// The end of the account's records of access cannot be signed.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The list beside the backups is of no use.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The account is gone, and no list says so.
+    #[error(
+        "it is erased, but that is not noted beside the backups yet: {0}; a server that runs with that list notes it"
+    )]
+    NotNoted(ListError),
     /// Asked without being sure.
     #[error("all records of {0} would go, everywhere and for good; add --yes to erase them")]
     NotSure(String),
@@ -57,22 +66,30 @@ pub async fn run(args: &AdminArgs) -> Result<(), AdminError> {
     done.and(closed.map_err(AdminError::from))
 }
 
-/// Erases an account in the database of `data`.
+/// Erases an account in the database of `data`, and notes it beside the backups.
 async fn erase(
     email: &str,
-    backup_days: u16,
+    backups: &BackupArgs,
     signed: &SignedArgs,
     data: &Path,
     database: &Database,
 ) -> Result<(), AdminError> {
     let account = administration::account_of(database.pool(), email).await?;
+    if let Some(file) = &backups.erasures {
+        // Before anything is gone: the list that is named may be another one than it was.
+        endings::list::prepare(database.pool(), file).await?;
+    }
     let master = MasterKey::existing(signed.master_key.as_deref(), data).map_err(ServeError::from)?;
     let folder = serve::audit_folder(signed.audit_dir.as_deref(), data);
     let audit = Audit::open(database.pool().clone(), &master, Clock::default(), &folder)?;
-    let erased = crate::erase::account(database.pool(), &audit, &Clock::default(), account, backup_days).await?;
+    let erased = crate::erase::account(database.pool(), &audit, &Clock::default(), account, backups.terms()).await?;
     let receipt = erased.ok_or_else(|| AdministrationError::Unknown(email.to_owned()))?;
     let json = serde_json::to_string_pretty(&receipt).map_err(io::Error::from)?;
-    say(&format!("erased {email}; give its person this receipt:\n{json}"))
+    say(&format!("erased {email}; give its person this receipt:\n{json}"))?;
+    match &backups.erasures {
+        Some(file) => endings::list::copy(database.pool(), file).await.map(drop).map_err(AdminError::NotNoted),
+        None => Ok(()),
+    }
 }
 
 async fn carry_out(args: &AdminArgs, database: &Database, mailer: Option<&Mailer>) -> Result<(), AdminError> {
@@ -102,8 +119,8 @@ async fn carry_out(args: &AdminArgs, database: &Database, mailer: Option<&Mailer
             administration::account_of(pool, email).await?;
             Err(AdminError::NotSure(email.clone()))
         }
-        AdminCommand::Erase { email, backup_days, signed, .. } => {
-            erase(email, *backup_days, signed, &args.database.data, database).await
+        AdminCommand::Erase { email, backups, signed, .. } => {
+            erase(email, backups, signed, &args.database.data, database).await
         }
     }
 }

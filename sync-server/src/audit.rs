@@ -22,6 +22,7 @@ use crate::master_key::MasterKey;
 pub mod access_log;
 mod chain;
 pub mod event;
+pub mod exports;
 pub mod reads;
 mod signed_heads;
 pub mod verify;
@@ -152,20 +153,18 @@ impl Audit {
         Ok(())
     }
 
-    /// Deletes the chain of an account in the transaction that erases the account, as the last thing in it. That it was
-    /// closed is signed before the commit: should that fail, nothing is lost, for it only says that the chain may end here.
+    /// Holds and signs the end of an account's chain in the transaction that erases the account, right before it deletes
+    /// the chain with everything else. Should its commit fail, nothing is lost: what was signed only says that the chain may
+    /// end here.
     ///
     /// # Errors
     /// When the database does not answer, or the second place cannot be written to: then the account must not be erased.
     pub async fn close(&self, db: &mut PgConnection, account: Uuid) -> Result<(), AuditError> {
         // Before the head, as who gathers them does.
-        sqlx::query!("DELETE FROM audit_reads WHERE account = $1", account).execute(&mut *db).await?;
+        sqlx::query!("SELECT FROM audit_reads WHERE account = $1 FOR UPDATE", account).execute(&mut *db).await?;
         let Some(head) = chain::lock(db, account).await? else { return Ok(()) };
         let closed = Some(SignedHead::of(account, head));
-        self.write(Line { at_ms: self.clock.now_ms(), heads: Vec::new(), closed }).await?;
-        sqlx::query!("DELETE FROM audit_records WHERE account = $1", account).execute(&mut *db).await?;
-        sqlx::query!("DELETE FROM audit_heads WHERE account = $1", account).execute(db).await?;
-        Ok(())
+        self.write(Line { at_ms: self.clock.now_ms(), heads: Vec::new(), closed }).await
     }
 
     async fn write(&self, line: Line) -> Result<(), AuditError> {

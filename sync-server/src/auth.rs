@@ -26,6 +26,20 @@ pub struct Device {
     pub account: Uuid,
 }
 
+impl Device {
+    /// The server itself, which is no device, where it writes into an account's feeds in its own name.
+    #[must_use]
+    pub const fn server(account: Uuid) -> Self {
+        Self { device: Uuid::nil(), account }
+    }
+
+    /// Whether it is the server itself.
+    #[must_use]
+    pub const fn is_server(&self) -> bool {
+        self.device.is_nil()
+    }
+}
+
 /// What an access token proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {

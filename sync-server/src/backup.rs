@@ -226,7 +226,10 @@ pub async fn read(args: &FileArgs) -> Result<(), BackupError> {
     tokio::task::spawn_blocking(move || restore_all(list, restore, dump, length)).await??;
     // Whoever logs in as the server here gets its rights, and the tables of an older backup are brought up to this version.
     db::migrate(target.owner.clone(), &target.server).await?;
-    println!("Restored. Start the server with the master key of the one that was backed up.");
+    println!(
+        "Restored. Start the server with the master key of the one that was backed up, and with its list of what ended \
+         (FITME_ERASURES) as it is now."
+    );
     Ok(())
 }
 

@@ -10,12 +10,14 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use x509_parser::pem::Pem;
 
+use crate::auth::signing_keys;
 use crate::config::{MailArgs, ServeArgs};
 use crate::db;
 use crate::edge::origins::Origins;
 use crate::edge::tls::Files;
+use crate::endings::list;
 use crate::mail::Mailer;
-use crate::master_key::{self, MasterKey};
+use crate::master_key::MasterKey;
 use crate::metrics;
 use crate::private_postgres::{PrivatePostgres, SERVER, options_at};
 
@@ -84,12 +86,17 @@ impl Finding {
 /// # Errors
 /// When one failed.
 pub async fn run(args: &ServeArgs) -> Result<(), CheckFailed> {
-    let mut findings = database(args).await;
-    findings.push(master_key_of(args));
+    let (mut findings, reached) = database(args).await;
+    let pool = reached.as_ref().map(|reached| &reached.pool);
+    findings.push(master_key_of(args, pool).await);
+    findings.push(list_of(args, pool).await);
     findings.push(mail(&args.mail, &args.database.data).await);
     findings.push(tls(args));
     findings.push(edge(args));
     findings.push(disk(&args.database.data));
+    if let Some(pool) = pool {
+        pool.close().await;
+    }
     println!("{}", table(&findings));
     match findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count() {
         0 => Ok(()),
@@ -111,58 +118,59 @@ fn table(findings: &[Finding]) -> Table {
     table
 }
 
+/// A database of this version.
+struct Reached {
+    pool: PgPool,
+    /// The private one, started only where a server has made it before, and stopped again when it is dropped.
+    _started: Option<PrivatePostgres>,
+}
+
 /// The database that the server would use: the given one, or the private one, which may be running already.
-async fn database(args: &ServeArgs) -> Vec<Finding> {
+async fn database(args: &ServeArgs) -> (Vec<Finding>, Option<Reached>) {
     const WHAT: &str = "database";
     let data = &args.database.data;
-    // Started only where a server has made it before, and stopped again when it is dropped.
-    let mut _started = None;
+    let alone = |finding| (vec![finding], None);
+    let mut started = None;
     let options = match (&args.database.database_url, PrivatePostgres::socket_of_running(data)) {
         (Some(url), _) => match url.connect_options() {
             Ok(options) => options,
-            Err(error) => return vec![Finding::bad(WHAT, error.to_string())],
+            Err(error) => return alone(Finding::bad(WHAT, error.to_string())),
         },
         (None, Some(socket)) => options_at(&socket, SERVER),
         (None, None) if !PrivatePostgres::exists(data) => {
-            return vec![Finding::good(WHAT, "a private PostgreSQL will be made at the first start")];
+            return alone(Finding::good(WHAT, "a private PostgreSQL will be made at the first start"));
         }
         (None, None) => match PrivatePostgres::start(data).await {
             Ok(postgres) => {
                 let options = postgres.connect_options();
-                _started = Some(postgres);
+                started = Some(postgres);
                 options
             }
-            Err(error) => return vec![Finding::bad(WHAT, error.to_string())],
+            Err(error) => return alone(Finding::bad(WHAT, error.to_string())),
         },
     };
     // No pool of the server's own: that would note at once that a copy is another installation.
     match PgPoolOptions::new().max_connections(1).acquire_timeout(DATABASE_TIMEOUT).connect_with(options.clone()).await
     {
-        Ok(pool) => {
-            let found = ask_database(&pool, options).await;
-            pool.close().await;
-            found.unwrap_or_else(|error| vec![Finding::bad(WHAT, format!("it broke off: {error}"))])
-        }
+        Ok(pool) => match ask_database(&pool, options).await {
+            Ok((findings, is_usable)) => (findings, is_usable.then_some(Reached { pool, _started: started })),
+            Err(error) => alone(Finding::bad(WHAT, format!("it broke off: {error}"))),
+        },
         Err(error) => {
             let found = format!("it cannot be used ({error}); check that it runs and that DATABASE_URL names it");
-            vec![Finding::bad(WHAT, found)]
+            alone(Finding::bad(WHAT, found))
         }
     }
 }
 
-async fn ask_database(pool: &PgPool, options: PgConnectOptions) -> Result<Vec<Finding>, sqlx::Error> {
+/// What is to be said of it, and whether its tables are those of this version.
+async fn ask_database(pool: &PgPool, options: PgConnectOptions) -> Result<(Vec<Finding>, bool), sqlx::Error> {
     let (version, clock) = db::version_and_clock(pool).await?;
     let here = SystemTime::now();
-    Ok(vec![
-        version_of(version),
-        Finding::of(
-            "tables",
-            db::check(options).await,
-            "of this version, and the server may do no more than it should",
-        ),
-        durability(pool).await?,
-        clocks(clock, here),
-    ])
+    let tables = db::check(options).await;
+    let is_usable = tables.is_ok();
+    let tables = Finding::of("tables", tables, "of this version, and the server may do no more than it should");
+    Ok((vec![version_of(version), tables, durability(pool).await?, clocks(clock, here)], is_usable))
 }
 
 fn version_of(number: i32) -> Finding {
@@ -194,19 +202,49 @@ fn clocks(database: f64, here: SystemTime) -> Finding {
     }
 }
 
-fn master_key_of(args: &ServeArgs) -> Finding {
+async fn master_key_of(args: &ServeArgs, pool: Option<&PgPool>) -> Finding {
     const WHAT: &str = "master key";
-    let named = args.master_key.as_deref();
-    if named.is_none() && !args.database.data.join(master_key::DEFAULT_FILE).exists() {
-        return match &args.database.database_url {
-            None => Finding::good(WHAT, "will be made at the first start; back it up then, apart from the database"),
-            Some(_) => Finding::doubtful(
-                WHAT,
-                "none in the data folder; the first server makes one, every other needs a copy of it (FITME_MASTER_KEY)",
-            ),
-        };
+    let found = match MasterKey::find(args.master_key.as_deref(), &args.database.data) {
+        Ok(found) => found,
+        Err(error) => return Finding::bad(WHAT, error.to_string()),
+    };
+    if let Some(pool) = pool
+        && let Err(error) = signing_keys::check(pool, found.as_ref()).await
+    {
+        return Finding::bad(WHAT, error.to_string());
     }
-    Finding::of(WHAT, MasterKey::open(named, &args.database.data), "readable by this user alone")
+    match (found, &args.database.database_url) {
+        (Some(_), _) => Finding::good(WHAT, "readable by this user alone"),
+        (None, None) => {
+            Finding::good(WHAT, "will be made at the first start; back it up then, apart from the database")
+        }
+        (None, Some(_)) => Finding::doubtful(
+            WHAT,
+            "none in the data folder; the first server makes one, every other needs a copy of it (FITME_MASTER_KEY)",
+        ),
+    }
+}
+
+async fn list_of(args: &ServeArgs, pool: Option<&PgPool>) -> Finding {
+    const WHAT: &str = "list";
+    let Some(file) = &args.backups.erasures else {
+        return Finding::doubtful(
+            WHAT,
+            "none is kept: a backup that is restored brings back what was erased, revoked or refused since; name a file \
+             beside the backups by FITME_ERASURES",
+        );
+    };
+    let others = match &args.database.database_url {
+        None => "",
+        Some(_) => {
+            "; servers that share the database add to one file, or theirs are put together before a restored one is served"
+        }
+    };
+    match list::look(pool, file).await {
+        Ok(Some(lines)) => Finding::good(WHAT, format!("{lines} lines of what ended{others}")),
+        Ok(None) => Finding::good(WHAT, format!("will be made at the first start{others}")),
+        Err(error) => Finding::bad(WHAT, error.to_string()),
+    }
 }
 
 async fn mail(args: &MailArgs, data: &Path) -> Finding {

@@ -12,7 +12,7 @@ use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::accounts::oidc::settings::OidcArgs;
-use crate::erase::DEFAULT_BACKUP_DAYS;
+use crate::erase::{Backups, DEFAULT_BACKUP_DAYS};
 
 /// Where `serve` listens when nothing else is said: this computer alone.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -54,6 +54,18 @@ pub enum Command {
     Audit(AuditCommand),
     /// Makes, lists and erases accounts, closes sign-up, helps who has lost a password.
     Admin(AdminArgs),
+}
+
+impl Command {
+    /// What is logged where nothing else is said: what runs on tells of itself by its log alone.
+    #[must_use]
+    pub fn log(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            Self::Admin(_) => "error",
+            _ => "warn",
+        }
+    }
 }
 
 /// What can be done with the records of access.
@@ -136,9 +148,9 @@ pub enum AdminCommand {
         /// Without it nothing is done.
         #[arg(long)]
         yes: bool,
-        /// For how many days backups are kept, as for `serve`.
-        #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
-        backup_days: u16,
+        /// In which it still is, as for `serve`.
+        #[command(flatten)]
+        backups: BackupArgs,
         /// Where the end of its records of access is signed.
         #[command(flatten)]
         signed: SignedArgs,
@@ -165,19 +177,35 @@ pub struct ServeArgs {
     /// How to send mail.
     #[command(flatten)]
     pub mail: MailArgs,
-    /// File beside the backups to which the ids of what was erased are added, so that it can be erased again after a restore.
-    /// Without it no list is kept.
-    #[arg(long, env = "FITME_ERASURES", value_name = "FILE")]
-    pub erasures: Option<PathBuf>,
-    /// For how many days backups are kept, as people are told who erase their account.
-    #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
-    pub backup_days: u16,
+    /// What ended, and the backups that still have it.
+    #[command(flatten)]
+    pub backups: BackupArgs,
     /// Who else signs people in.
     #[command(flatten)]
     pub oidc: OidcArgs,
     /// Which database to use.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What the operator says of the backups.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// File beside the backups to which the ids are added of what ended (erased records and accounts, revoked grants, refused
+    /// devices), so that it ends again after a restore. Without it no list is kept.
+    #[arg(long, env = "FITME_ERASURES", value_name = "FILE")]
+    pub erasures: Option<PathBuf>,
+    /// For how many days backups are kept, as people are told who erase their account.
+    #[arg(long, env = "FITME_BACKUP_DAYS", value_name = "DAYS", default_value_t = DEFAULT_BACKUP_DAYS)]
+    pub backup_days: u16,
+}
+
+impl BackupArgs {
+    /// What follows for who erases an account.
+    #[must_use]
+    pub fn terms(&self) -> Backups {
+        Backups { days: self.backup_days, listed: self.erasures.is_some() }
+    }
 }
 
 /// A backup and its database.
@@ -282,9 +310,9 @@ pub struct DatabaseArgs {
 #[derive(Debug, Args)]
 pub struct TelemetryArgs {
     /// What to log, for example `info` or `warn,sync_server=debug`. automerge is silent unless named, as in
-    /// `info,automerge=debug`.
-    #[arg(long, env = "FITME_LOG", value_name = "FILTER", default_value = "info", global = true)]
-    pub log: String,
+    /// `info,automerge=debug`. Without it `serve` logs `info`; the others print what they do, and log `warn` (`admin` `error`).
+    #[arg(long, env = "FITME_LOG", value_name = "FILTER", global = true)]
+    pub log: Option<String>,
     /// How log lines look on standard error: `auto` is for people on a terminal and JSON elsewhere.
     #[arg(long, env = "FITME_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", global = true)]
     pub log_format: LogFormat,

@@ -122,12 +122,21 @@ async fn revoke(
         return Err(unknown());
     }
     let now_ms = state.clock.now_ms();
-    let fields = json!({ "at": now_ms, "kind": "revocation", "revokes": grant.to_string() });
-    let revocation =
-        NewDocument { feed: FeedId(feed.cast_unsigned()), collection: Collection::Grants, fields: &fields };
+    let revocation = NewDocument {
+        feed: FeedId(feed.cast_unsigned()),
+        collection: Collection::Grants,
+        doc_id: DocId::random(now_ms, &mut rand::rng()),
+        fields: &revocation(grant, now_ms),
+    };
     state.web_writer.create(&state.engine, device, &revocation, now_ms).await?;
     tracing::info!(account = %device.account, "grant revoked over HTTP");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The record that ends a grant.
+#[must_use]
+pub fn revocation(grant: DocId, at_ms: i64) -> Value {
+    json!({ "at": at_ms, "kind": "revocation", "revokes": grant.to_string() })
 }
 
 struct Standing {

@@ -8,8 +8,11 @@ use sqlx::{Connection, PgConnection, PgPool};
 
 pub mod installation;
 pub mod roles;
+pub mod served;
 pub mod wall;
 pub mod whose;
+
+use served::Served;
 
 /// Connections of one node. Beyond a few a core they only queue inside PostgreSQL instead of here.
 const POOL_SIZE: u32 = 16;
@@ -76,12 +79,20 @@ pub enum DatabaseError {
 /// # Errors
 /// When it does not.
 pub async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
+    connect_to(options, Served::default()).await
+}
+
+/// The same, for a server that is particular about the installation that it serves: its connections are of that one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn connect_to(options: PgConnectOptions, served: Served) -> Result<PgPool, DatabaseError> {
     let options = named(options);
     let mut first = connect_once(&options).await?;
     // Here nothing waits for it: giving each feed of a large restored database a new epoch takes longer than a request.
     installation::recognise(&mut first).await?;
     first.close().await?;
-    pool_options()
+    pool_options(served)
         .max_connections(POOL_SIZE)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
@@ -100,12 +111,26 @@ async fn connect_once(options: &PgConnectOptions) -> Result<PgConnection, Databa
     connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(DatabaseError::Connect)
 }
 
-/// Options of every pool: each new connection looks whether the database is still the one that devices know. Whether an old
-/// one lives shows the message that begins a transaction; see [`wall`].
-#[must_use]
-pub fn pool_options() -> PgPoolOptions {
+/// Options of every pool: each new connection looks whether the database is still the one that devices know, and waits until
+/// that one is served. Whether an old one lives shows the message that begins a transaction; see [`wall`].
+fn pool_options(served: Served) -> PgPoolOptions {
     let options = PgPoolOptions::new().test_before_acquire(false);
-    options.after_connect(|connection, _| Box::pin(installation::recognise(connection)))
+    options.after_connect(move |connection, _| {
+        let served = served.clone();
+        Box::pin(async move {
+            if let Some(installation) = installation::recognise(connection).await? {
+                served.wait_for(installation).await;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Another pool of the same server on the same database, for who must not wait behind requests.
+#[must_use]
+pub fn beside(pool: &PgPool, connections: u32, acquire_timeout: Duration) -> PgPool {
+    let options = pool.options().clone().max_connections(connections).acquire_timeout(acquire_timeout);
+    options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 /// Brings the tables up to this version, as their owner, and lets the role `server` work on them. Safe to call from several

@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use fitme_core::id::FeedId;
 use fitme_core::limits;
+use fitme_core::reconcile::{Answer, Question};
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
 use fitme_core::wire::{FeedPush, Token};
 use sqlx::PgPool;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Device;
+use crate::bootstrap;
 use crate::clock::Clock;
 use crate::fanout::Fanout;
 use crate::feeds;
@@ -23,9 +25,13 @@ use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
 use crate::metrics::Metrics;
 use crate::regrants::Regrants;
+use crate::repair;
 
 /// Merge workers of one node. They compute; a third would take a core from those whom a device waits for.
 const MERGE_WORKERS: usize = 2;
+/// With so much waiting to be written, merging takes fewer turns: devices wait for their receipts, and nobody for a merge. It is
+/// what sixteen devices push that come back from a training session at once.
+const PRESSED_KIB: usize = 64;
 
 /// The parts of the server that sessions use; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub struct Engine {
     /// What this node does, in numbers.
     pub metrics: Metrics,
     hints: Hints,
+    /// Who compares documents.
+    comparing: Arc<Semaphore>,
     /// They end with the last clone.
     _workers: Arc<MergeWorkers>,
 }
@@ -62,6 +70,8 @@ pub enum Performed {
         batch: u64,
         /// The entries.
         feeds: Vec<FeedPush>,
+        /// Whether others may have written them.
+        offered: bool,
     },
 }
 
@@ -73,22 +83,35 @@ impl Engine {
         let (regrants, live_sign_ins) = (Regrants::default(), LiveSignIns::default());
         regrants.start(&pool, &fanout, shutdown);
         hints.start(&pool, &fanout, &regrants, &live_sign_ins, shutdown);
-        // How far a feed is merged is no hurry, and what counts for devices the poll reads.
-        let workers = MergeWorkers::start(&pool, MERGE_WORKERS, &news, |_, _| {});
-        let (live, told) = (fanout.clone(), hints.clone());
+        let (live, told, appended) = (fanout.clone(), hints.clone(), Arc::clone(&news));
         let ingest = Ingest::start(pool.clone(), move |committed| match committed {
             Committed::Entries(entries) => {
                 live.publish(&entries);
                 told.head(entries.feed, entries.last_seq());
-                news.notify_one();
+                appended.notify_one();
             }
             Committed::Regranted(grantee) => {
                 regrants.tell(grantee);
                 told.regranted(grantee);
             }
         });
+        let pushed = ingest.clone();
+        let is_pressed = move || pushed.waiting_kib() > PRESSED_KIB;
+        // How far a feed is merged is no hurry, and what counts for devices the poll reads.
+        let workers = MergeWorkers::start_beside(&pool, MERGE_WORKERS, &news, |_, _| {}, is_pressed);
         let metrics = Metrics::default();
-        Self { pool, ingest, fanout, live: live_sign_ins, clock, metrics, hints, _workers: Arc::new(workers) }
+        let comparing = Arc::new(Semaphore::new(repair::AT_ONCE));
+        Self {
+            pool,
+            ingest,
+            fanout,
+            live: live_sign_ins,
+            clock,
+            metrics,
+            hints,
+            comparing,
+            _workers: Arc::new(workers),
+        }
     }
 
     /// Performs one effect of a session of `device`. What waits for the database is boxed: a connection has room for all
@@ -101,7 +124,7 @@ impl Engine {
             ServerEffect::Send(message) | ServerEffect::SendOfOther(_, message) => Performed::Send(message),
             ServerEffect::Close(message) => Performed::Close(message),
             ServerEffect::Renew(token) => Performed::Renew(token),
-            ServerEffect::Ingest { batch, feeds } => Performed::Ingest { batch, feeds },
+            ServerEffect::Ingest { batch, feeds, offered } => Performed::Ingest { batch, feeds, offered },
             ServerEffect::LoadAccount { cursors, actors } => {
                 let account = Box::pin(feeds::load_account(&self.pool, device.account, &cursors, &actors)).await?;
                 Performed::Event(ServerEvent::Account(account))
@@ -119,13 +142,55 @@ impl Engine {
                 };
                 match page {
                     Some(page) => Performed::Event(ServerEvent::Page(page)),
-                    None => {
-                        let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
-                        Performed::Event(ServerEvent::Denied(Arc::new(grants)))
-                    }
+                    None => self.denied(device).await?,
                 }
             }
+            ServerEffect::Locate { feed, others, points } => {
+                let asked = repair::Asked { feed, others };
+                match Box::pin(repair::locate(&self.pool, device, asked, &points)).await? {
+                    Some(seq) => Performed::Event(ServerEvent::Located { feed, seq }),
+                    None => self.denied(device).await?,
+                }
+            }
+            ServerEffect::Compare { feed, others, questions } => {
+                let asked = repair::Asked { feed, others };
+                match Box::pin(self.compare(device, asked, &questions)).await? {
+                    Some(answers) => Performed::Event(ServerEvent::Compared { feed, answers }),
+                    None => self.denied(device).await?,
+                }
+            }
+            ServerEffect::ReadSnapshots { others: false, asked, max_bytes } => {
+                let read = Box::pin(bootstrap::read(&self.pool, device.account, &asked, max_bytes)).await?;
+                Performed::Event(ServerEvent::Snapshots(read))
+            }
+            ServerEffect::ReadSnapshots { others: true, asked, max_bytes } => {
+                let (mut read, now_ms) = (Vec::new(), self.clock.now_ms());
+                for one in asked {
+                    match Box::pin(bootstrap::read_of_other(&self.pool, device, one, max_bytes, now_ms)).await? {
+                        Some(page) => read.extend(page),
+                        None => return self.denied(device).await,
+                    }
+                }
+                Performed::Event(ServerEvent::Snapshots(read))
+            }
         })
+    }
+
+    /// What the account may read of others now, because something of it was asked for and may not be read.
+    async fn denied(&self, device: Device) -> Result<Performed, sqlx::Error> {
+        let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
+        Ok(Performed::Event(ServerEvent::Denied(Arc::new(grants))))
+    }
+
+    /// When it is its turn.
+    async fn compare(
+        &self,
+        device: Device,
+        asked: repair::Asked,
+        questions: &[Question],
+    ) -> Result<Option<Vec<Answer>>, sqlx::Error> {
+        let _turn = self.comparing.acquire().await;
+        repair::compare(&self.pool, device, asked, questions).await
     }
 
     /// The feeds that the account may have to be told of.
@@ -138,9 +203,12 @@ impl Engine {
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
     /// pushed again.
-    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>) -> Settled {
+    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>, offered: bool) -> Settled {
         let began = Instant::now();
-        let outcome = self.ingest.submit(device, feeds).await;
+        let outcome = match offered {
+            true => self.ingest.submit_of_others(device, feeds).await,
+            false => self.ingest.submit(device, feeds).await,
+        };
         self.metrics.settled(&outcome.receipts, began.elapsed());
         // A commit that was not heard of, because its node died over it, is announced when the device pushes again.
         for own in outcome.own.iter().filter(|own| own.echo != Echo::Fresh) {

@@ -1,9 +1,10 @@
 //! Erasure without a device that holds the record (I10): by the web, by an administrator, and of a whole account.
 //!
 //! A record is erased by an entry like any other, through ingest; an account by one function of the database, which asks
-//! the catalogue what there is of it. What was erased is kept by ids in the table `erasures`, from where [`list`] copies it
-//! into a file beside the backups; after a restore [`list::apply_again`] does it all once more.
+//! the catalogue what there is of it. What was erased is noted by ids in the table `erasures`, to be erased again after a
+//! restore ([`crate::endings`]).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use fitme_core::entry::Entry;
@@ -22,13 +23,27 @@ use crate::clock::{Clock, millis};
 use crate::db::wall;
 use crate::ingest::Ingest;
 
-pub mod list;
 mod routes;
 
 pub use routes::routes;
 
 /// For how many days backups are kept, unless the operator says otherwise.
 pub const DEFAULT_BACKUP_DAYS: u16 = 35;
+
+/// What the operator says of the backups, in which what is erased still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backups {
+    /// For how many days each is kept.
+    pub days: u16,
+    /// Whether a list is kept beside them of what ended, so that one that is restored is erased again.
+    pub listed: bool,
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self { days: DEFAULT_BACKUP_DAYS, listed: false }
+    }
+}
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Why the server erases. Its name travels with the entry, so that the person's devices can say it.
@@ -85,8 +100,7 @@ pub async fn record(
     (account, doc_id): (Uuid, DocId),
     cause: Cause,
 ) -> Result<Erased, sqlx::Error> {
-    let server = Device { device: Uuid::nil(), account };
-    record_by(pool, ingest, clock, server, doc_id, cause.name()).await
+    record_by(pool, ingest, clock, Device::server(account), doc_id, cause.name()).await
 }
 
 /// The same in the name of a device.
@@ -148,11 +162,14 @@ pub struct Removed {
 
 /// What an erased account leaves behind.
 const STAYS: [&str; 4] = [
-    "the account's id and those of its devices, so that devices can be told and a restored backup is erased again",
+    "the account's id and those of its devices, so that devices can be told",
     "the numbers of its feeds, which are never used again",
     "what it wrote into the records of others, and their records of whom they shared with",
     "deleted rows in the database's files and its write-ahead log until their space is used again",
 ];
+/// What becomes of it when a backup is restored.
+const LISTED: &str = "a line with the account's id beside the backups: one that is restored is erased again";
+const UNLISTED: &str = "what backups hold: no list is kept beside them, so one that is restored brings the account back until it is erased again";
 
 /// Erases an account with everything that is of it; `None` if there is none. Its sessions end, its devices are told when
 /// they next ask, and what it shared leaves the devices of those who saw it.
@@ -165,7 +182,7 @@ pub async fn account(
     audit: &Audit,
     clock: &Clock,
     account: Uuid,
-    backup_days: u16,
+    backups: Backups,
 ) -> Result<Option<Receipt>, AuditError> {
     let mut tx = wall::of(pool, &[account]).await?;
     let Some(email) = sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1 FOR UPDATE", account)
@@ -202,9 +219,21 @@ pub async fn account(
         removed,
         devices: told.devices,
         shared_with: told.shared_with,
-        backups_until: erased_at + millis(DAY * u32::from(backup_days)),
-        stays: STAYS.to_vec(),
+        backups_until: erased_at + millis(DAY * u32::from(backups.days)),
+        stays: STAYS.into_iter().chain([if backups.listed { LISTED } else { UNLISTED }]).collect(),
     }))
+}
+
+/// Devices of accounts that were erased within `window`, by the database's clock.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn devices_since(db: &mut sqlx::PgConnection, window: Duration) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let erased = sqlx::query_scalar!(
+        "SELECT device FROM erased_devices WHERE erased_at > clock_timestamp() - make_interval(secs => $1)",
+        window.as_secs_f64()
+    );
+    Ok(erased.fetch_all(db).await?.into_iter().collect())
 }
 
 /// Whether a device is one of an account that was erased.

@@ -72,19 +72,39 @@ async fn permit_rows(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<Ve
     .await
 }
 
-/// The feeds that others' grants to `grantee`, who is in the transaction's list, name.
+/// The feeds that others' grants to `grantee`, who is in the transaction's list, name; in the order of their owners. They come
+/// column by column, as a trainer's feeds do.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn naming(db: &mut PgConnection, grantee: Uuid) -> Result<Vec<Named>, sqlx::Error> {
-    sqlx::query_as!(
-        Named,
-        "SELECT account AS owner, feed, access, shown_as, from_ms, until_ms FROM grants_now WHERE grantee = $1
-         ORDER BY account, feed, grant_id",
+    let columns = sqlx::query!(
+        r#"SELECT COALESCE(array_agg(account), '{}') AS "owners!", COALESCE(array_agg(feed), '{}') AS "feeds!",
+                  COALESCE(array_agg(access), '{}') AS "access!", COALESCE(array_agg(shown_as), '{}') AS "shown_as!",
+                  COALESCE(array_agg(from_ms), '{}') AS "from_ms!: Vec<Option<i64>>",
+                  COALESCE(array_agg(until_ms), '{}') AS "until_ms!: Vec<Option<i64>>",
+                  COALESCE(string_agg(grant_id, ''), '') AS "grant_ids!"
+           FROM grants_now WHERE grantee = $1"#,
         grantee
     )
-    .fetch_all(db)
-    .await
+    .fetch_one(db)
+    .await?;
+    let places = columns.owners.into_iter().zip(columns.feeds);
+    let terms = columns.access.into_iter().zip(columns.shown_as);
+    let times = columns.from_ms.into_iter().zip(columns.until_ms);
+    let named = places.zip(terms).zip(times).map(|(((owner, feed), (access, shown_as)), (from_ms, until_ms))| Named {
+        owner,
+        feed,
+        access,
+        shown_as,
+        from_ms,
+        until_ms,
+    });
+    // Of two grants of one feed the later one says how its owner wants to be seen.
+    let (grant_ids, _) = columns.grant_ids.as_chunks::<16>();
+    let mut named: Vec<_> = named.zip(grant_ids).collect();
+    named.sort_unstable_by_key(|(named, grant_id)| (named.owner, named.feed, **grant_id));
+    Ok(named.into_iter().map(|(named, _)| named).collect())
 }
 
 /// Those of the named feeds that the judge lets `grantee` read. `named` is in the order of its owners; `places` is what

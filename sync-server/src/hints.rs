@@ -3,7 +3,7 @@
 //! entries from Postgres; the poll finds what hints missed. The poll also notices that the database was replaced, whichever
 //! node was the first to see it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::fanout::Fanout;
 use crate::ingest::TRANSACTION_TIMEOUT;
 use crate::live_sign_ins::LiveSignIns;
 use crate::regrants::Regrants;
-use crate::{feeds, grants};
+use crate::{erase, feeds, grants};
 
 /// The channels on which nodes notify.
 const HEADS: &str = "feed_heads";
@@ -33,6 +33,8 @@ const NAMES_PER_HINT: usize = 200;
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// How far back the poll looks: longer than an ingest transaction may take from its last statement to being visible.
 const POLL_WINDOW: Duration = TRANSACTION_TIMEOUT.saturating_add(Duration::from_secs(10));
+/// The same for erased accounts: longer than the erasure of the largest one takes.
+const ERASURE_WINDOW: Duration = Duration::from_secs(3_600);
 /// Connections of this task alone: behind the requests of ten thousand devices that reconnect it would be late, and being
 /// late is what makes them reconnect.
 const CONNECTIONS: u32 = 2;
@@ -78,8 +80,7 @@ impl Hints {
     ) {
         let ear = Ear { fanout: fanout.clone(), regrants: regrants.clone(), sign_ins: sign_ins.clone() };
         let node = Uuid::now_v7();
-        let options = db::pool_options().max_connections(CONNECTIONS).acquire_timeout(BLIND_AT_MOST);
-        let pool = &options.connect_lazy_with(pool.connect_options().as_ref().clone());
+        let pool = db::beside(pool, CONNECTIONS, BLIND_AT_MOST);
         for task in [
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(send(self.shared.clone(), pool.clone(), node))),
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(listen(pool.clone(), ear.clone(), node))),
@@ -170,6 +171,7 @@ impl Ear {
             self.regrants.tell(*grantee);
         }
         now.ended.iter().for_each(|sign_in| self.sign_ins.end(*sign_in));
+        self.sign_ins.end_of_devices(&now.erased);
     }
 }
 
@@ -182,6 +184,8 @@ struct Changes {
     turned: Vec<Uuid>,
     /// Sign-ins that were ended; twice changes nothing.
     ended: Vec<Uuid>,
+    /// Devices of accounts that were erased, and their sign-ins with them; twice changes nothing.
+    erased: HashSet<Uuid>,
 }
 
 async fn look(pool: &PgPool, since: Duration) -> Result<(Installation, Changes), sqlx::Error> {
@@ -193,6 +197,7 @@ async fn look(pool: &PgPool, since: Duration) -> Result<(Installation, Changes),
         grantees: grants::changed_since(db, POLL_WINDOW + since).await?.into_iter().collect(),
         turned: grants::turned_within(db, 2 * POLL_EVERY + since).await?,
         ended: sign_ins::ended_since(db, POLL_WINDOW + since).await?,
+        erased: erase::devices_since(db, ERASURE_WINDOW + since).await?,
     };
     Ok((installation, changes))
 }

@@ -53,6 +53,7 @@ pub fn routes() -> Routes {
         .merge(signing_keys::routes())
         .merge(invites::routes())
         .merge(audit::access_log::routes())
+        .merge(audit::exports::routes())
         .merge(erase::routes())
         .merge(consents::routes())
         .merge(services::routes())

@@ -1,6 +1,6 @@
 //! The sign-ins whose devices are connected to this node, so that a session ends as soon as its sign-in does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,9 @@ pub struct LiveSignIns {
 }
 
 /// The connections of one sign-in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connected {
+    device: Uuid,
     count: usize,
     ended: CancellationToken,
 }
@@ -28,11 +29,12 @@ pub struct Presence {
 }
 
 impl LiveSignIns {
-    /// Notes a connection of this sign-in.
+    /// Notes a connection of this sign-in, which is one of the device's.
     #[must_use]
-    pub fn enter(&self, sign_in: Uuid) -> Presence {
+    pub fn enter(&self, device: Uuid, sign_in: Uuid) -> Presence {
         let mut connected = self.lock();
-        let entry = connected.entry(sign_in).or_default();
+        let entry = connected.entry(sign_in);
+        let entry = entry.or_insert_with(|| Connected { device, count: 0, ended: CancellationToken::new() });
         entry.count += 1;
         Presence { all: self.clone(), sign_in, ended: entry.ended.clone() }
     }
@@ -41,6 +43,14 @@ impl LiveSignIns {
     pub fn end(&self, sign_in: Uuid) {
         if let Some(connected) = self.lock().get(&sign_in) {
             connected.ended.cancel();
+        }
+    }
+
+    /// Ends the connections of these devices, whatever their sign-ins were.
+    pub fn end_of_devices(&self, devices: &HashSet<Uuid>) {
+        if !devices.is_empty() {
+            let connected = self.lock();
+            connected.values().filter(|one| devices.contains(&one.device)).for_each(|one| one.ended.cancel());
         }
     }
 
@@ -81,13 +91,25 @@ mod tests {
     #[tokio::test]
     async fn every_connection_of_an_ended_sign_in_hears_of_it_and_nobody_else() {
         let live = LiveSignIns::default();
-        let (ann, ben) = (Uuid::now_v7(), Uuid::now_v7());
-        let (one, two, other) = (live.enter(ann), live.enter(ann), live.enter(ben));
+        let (ann, ben, phone) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        let (one, two, other) = (live.enter(phone, ann), live.enter(phone, ann), live.enter(Uuid::nil(), ben));
         live.end(ann);
         one.ended().await;
         two.ended().await;
         assert!(!other.ended.is_cancelled());
         drop((one, two, other));
         assert!(live.lock().is_empty(), "nothing is remembered of those who left");
+    }
+
+    #[tokio::test]
+    async fn every_connection_of_a_device_that_is_gone_hears_of_it_and_no_other_device() {
+        let live = LiveSignIns::default();
+        let (phone, tablet) = (Uuid::now_v7(), Uuid::now_v7());
+        let (before, after) = (live.enter(phone, Uuid::now_v7()), live.enter(phone, Uuid::now_v7()));
+        let other = live.enter(tablet, Uuid::now_v7());
+        live.end_of_devices(&HashSet::from([phone]));
+        before.ended().await;
+        after.ended().await;
+        assert!(!other.ended.is_cancelled());
     }
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let telemetry = telemetry::start(&cli.telemetry)?;
+    let telemetry = telemetry::start(&cli.telemetry, cli.command.log())?;
     let result = match &cli.command {
         // The others end as any program does when they are interrupted.
         Command::Serve(args) => serve::serve(args, shutdown::on_signal()?).await.map_err(Into::into),

@@ -76,26 +76,30 @@ impl std::fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    /// Reads the key from the file that was named; without a name from `data`, where the first start makes it. A named
-    /// file is never made: a slip in its name would seal with a key that nobody keeps.
+    /// Reads the key from the file that was named; without a name from `data`, `None` where no first start has made it yet.
     ///
     /// # Errors
-    /// When the file is missing, readable by others, or holds no key.
-    pub fn open(named: Option<&Path>, data: &Path) -> Result<Self, MasterKeyError> {
-        if let Some(path) = named {
-            return Self::read(path);
-        }
+    /// When the file is missing that was named, readable by others, or holds no key.
+    pub fn find(named: Option<&Path>, data: &Path) -> Result<Option<Self>, MasterKeyError> {
+        let is_to_be_made = named.is_none() && !data.join(DEFAULT_FILE).exists();
+        if is_to_be_made { Ok(None) } else { Self::existing(named, data).map(Some) }
+    }
+
+    /// Makes the key in `data`, for a database in which no other has sealed anything. A named file is never made: a slip in its
+    /// name would seal with a key that nobody keeps.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make(data: &Path) -> Result<Self, MasterKeyError> {
         let path = data.join(DEFAULT_FILE);
-        if !path.exists() {
-            make(data, &path).map_err(|reason| MasterKeyError::Unwritable { path: path.clone(), reason })?;
-        }
+        make(data, &path).map_err(|reason| MasterKeyError::Unwritable { path: path.clone(), reason })?;
         Self::read(&path)
     }
 
     /// Reads the key from the file that was named, or from the one that a first start made; makes none.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::find`], and when there is none.
     pub fn existing(named: Option<&Path>, data: &Path) -> Result<Self, MasterKeyError> {
         Self::read(&named.map_or_else(|| data.join(DEFAULT_FILE), Path::to_owned))
     }
@@ -189,9 +193,11 @@ mod tests {
     fn the_first_start_makes_a_private_file_and_later_ones_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let first = MasterKey::open(None, &data).unwrap();
-        let sealed = first.seal("a label", b"secret");
-        assert_eq!(MasterKey::open(None, &data).unwrap().unseal("a label", &sealed).unwrap(), b"secret");
+        assert!(MasterKey::find(None, &data).unwrap().is_none() && !data.exists(), "looking makes none");
+        let sealed = MasterKey::make(&data).unwrap().seal("a label", b"secret");
+        let later = MasterKey::find(None, &data).unwrap().unwrap();
+        assert_eq!(later.unseal("a label", &sealed).unwrap(), b"secret");
+        assert_eq!(MasterKey::make(&data).unwrap().unseal("a label", &sealed).unwrap(), b"secret", "one is made once");
         let file = data.join(DEFAULT_FILE);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing unfinished is left");
@@ -216,7 +222,7 @@ mod tests {
     fn a_file_that_is_missing_open_to_others_or_no_key_is_refused_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
-        let refusal = || MasterKey::open(Some(&file), folder.path()).unwrap_err().to_string();
+        let refusal = || MasterKey::find(Some(&file), folder.path()).unwrap_err().to_string();
         assert!(refusal().contains("openssl rand -hex 32"), "{}", refusal());
         assert!(!file.exists(), "a named file is not made");
         write(&file, &"ab".repeat(KEY_BYTES), 0o640);
@@ -226,6 +232,6 @@ mod tests {
             assert!(refusal().contains("64 hexadecimal digits"), "{text:?}: {}", refusal());
         }
         write(&file, &format!("{}\n", "Ab".repeat(KEY_BYTES)), 0o600);
-        assert!(MasterKey::open(Some(&file), folder.path()).is_ok());
+        assert!(MasterKey::find(Some(&file), folder.path()).is_ok());
     }
 }

@@ -13,7 +13,7 @@ use fitme_core::id::FeedId;
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,10 +32,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long an idle worker lets fresh news lie. Whoever waits for the entry gets it first, on the same cores, and what
 /// follows at once is merged along.
 const FRESH_PAUSE: Duration = Duration::from_millis(10);
+/// How long a turn that gives way to ingest is put off at most, and how often it looks meanwhile.
+const GIVES_WAY_FOR: Duration = Duration::from_millis(500);
+const LOOKS_AGAIN: Duration = Duration::from_millis(10);
 /// Pause after an error.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
 type OnMerged = Arc<dyn Fn(FeedId, u64) + Send + Sync>;
+type IsPressed = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The workers of one node. They end when it is dropped.
 #[derive(Debug)]
@@ -54,12 +58,27 @@ impl MergeWorkers {
         wake: &Arc<Notify>,
         on_merged: impl Fn(FeedId, u64) + Send + Sync + 'static,
     ) -> Self {
+        Self::start_beside(pool, workers, wake, on_merged, || false)
+    }
+
+    /// The same beside something that devices wait for, as they wait for nothing here: while it `is_pressed`, each that computes
+    /// has one turn under way.
+    #[must_use]
+    pub fn start_beside(
+        pool: &PgPool,
+        workers: usize,
+        wake: &Arc<Notify>,
+        on_merged: impl Fn(FeedId, u64) + Send + Sync + 'static,
+        is_pressed: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let stop = CancellationToken::new();
         let on_merged: OnMerged = Arc::new(on_merged);
+        let is_pressed: IsPressed = Arc::new(is_pressed);
         let computing = Arc::new(Semaphore::new(workers));
         let mut set = JoinSet::new();
-        for _ in 0..workers * TURNS {
+        for n in 0..workers * TURNS {
             let worker = Worker {
+                gives_way: (n >= workers).then(|| Arc::clone(&is_pressed)),
                 id: Uuid::now_v7(),
                 pool: pool.clone(),
                 wake: Arc::clone(wake),
@@ -87,7 +106,9 @@ impl MergeWorkers {
 /// When it came to nothing.
 pub async fn one_turn(pool: &PgPool) -> Result<bool, TurnError> {
     let (wake, computing) = (Arc::default(), Arc::new(Semaphore::new(1)));
-    Worker { id: Uuid::now_v7(), pool: pool.clone(), wake, computing, on_merged: Arc::new(|_, _| {}) }.turn().await
+    Worker { id: Uuid::now_v7(), pool: pool.clone(), wake, computing, gives_way: None, on_merged: Arc::new(|_, _| {}) }
+        .turn()
+        .await
 }
 
 #[derive(Clone)]
@@ -98,6 +119,8 @@ struct Worker {
     wake: Arc<Notify>,
     /// How many may compute at a time.
     computing: Arc<Semaphore>,
+    /// Says when this worker puts its turns off; `None` if it never does.
+    gives_way: Option<IsPressed>,
     on_merged: OnMerged,
 }
 
@@ -118,6 +141,7 @@ pub enum TurnError {
 impl Worker {
     async fn run(self) {
         loop {
+            self.give_way().await;
             match self.turn().await {
                 Ok(true) => {}
                 // Whether it was woken or the time is up: it looks.
@@ -131,6 +155,18 @@ impl Worker {
                     sleep(ERROR_PAUSE).await;
                 }
             }
+        }
+    }
+
+    async fn give_way(&self) {
+        let Some(is_pressed) = &self.gives_way else { return };
+        let until = Instant::now() + GIVES_WAY_FOR;
+        if is_pressed() {
+            // What this one was woken for is for another.
+            self.wake.notify_one();
+        }
+        while is_pressed() && Instant::now() < until {
+            sleep(LOOKS_AGAIN).await;
         }
     }
 

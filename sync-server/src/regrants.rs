@@ -45,8 +45,7 @@ impl Regrants {
 
     /// Starts reading until `shutdown`, over a connection of its own: behind the requests of devices it would be late.
     pub fn start(&self, pool: &PgPool, fanout: &Fanout, shutdown: &CancellationToken) {
-        let options = db::pool_options().max_connections(1).acquire_timeout(READ_AT_MOST);
-        let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone());
+        let pool = db::beside(pool, 1, READ_AT_MOST);
         let work = read_all(Arc::clone(&self.shared), pool, fanout.clone());
         drop(tokio::spawn(shutdown.clone().run_until_cancelled_owned(work)));
     }

@@ -13,16 +13,18 @@ use crate::accounts::oidc::provider::Provider;
 use crate::accounts::oidc::settings::{OidcError, Settings};
 use crate::audit::verify::{VerifyError, verify};
 use crate::audit::{self, Audit, AuditError};
-use crate::auth::signing_keys::SigningKeysError;
+use crate::auth::signing_keys::{self, SigningKeysError};
 use crate::clock::Clock;
 use crate::config::{AuditArgs, BadDatabaseUrl, DatabaseArgs, MigrateArgs, ServeArgs};
+use crate::db::served::Served;
 use crate::db::{self, DatabaseError, installation};
 use crate::edge::Edge;
 use crate::edge::connections::{self, Bounds};
 use crate::edge::lobby::{Lobby, Room};
 use crate::edge::origins::BadOrigin;
 use crate::edge::tls::{self, Tls, TlsError};
-use crate::erase::list::{self, Applied, ApplyError};
+use crate::endings::again::{AgainError, Means};
+use crate::endings::{again, list};
 use crate::http::router;
 use crate::mail::{MailError, Mailer};
 use crate::master_key::{MasterKey, MasterKeyError};
@@ -56,9 +58,9 @@ pub enum ServeError {
     /// No place for signed heads.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// What was erased before cannot be erased again.
+    /// What ended before cannot be ended again.
     #[error(transparent)]
-    Erasures(#[from] ApplyError),
+    Endings(#[from] AgainError),
     /// The records of access could not be checked.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -112,11 +114,11 @@ pub async fn serve(args: &ServeArgs, shutdown: CancellationToken) -> Result<(), 
     let listener = TcpListener::bind(&args.listen)
         .await
         .map_err(|source| ServeError::Listen { address: args.listen.clone(), source })?;
-    let master = MasterKey::open(args.master_key.as_deref(), &args.database.data)?;
+    let master = MasterKey::find(args.master_key.as_deref(), &args.database.data)?;
     let mailer = Mailer::open(&args.mail, &args.database.data)?;
     let entrance = Entrance::open(args, &shutdown).await?;
     let database = Database::open(&args.database).await?;
-    let served = answer(listener, args, &database.pool, master, mailer, entrance, shutdown).await;
+    let served = answer(listener, args, &database, master, mailer, entrance, shutdown).await;
     let closed = database.close().await;
     served.and(closed)
 }
@@ -181,27 +183,30 @@ pub async fn verify_audit(args: &AuditArgs) -> Result<(), ServeError> {
 async fn answer(
     listener: TcpListener,
     args: &ServeArgs,
-    pool: &PgPool,
-    master: MasterKey,
+    Database { pool, served, .. }: &Database,
+    master: Option<MasterKey>,
     mailer: Mailer,
     entrance: Entrance,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (installation, is_new) = installation::establish(pool).await?;
     tracing::info!(installation = installation::in_hex(installation), is_new, "the database is ready");
+    let master = first_key(master, pool, &args.database.data).await?;
     let folder = audit_folder(args.audit_dir.as_deref(), &args.database.data);
     let audit = Audit::open(pool.clone(), &master, Clock::default(), &folder)?;
     let mut state =
         AppState::new(pool.clone(), master, Clock::default(), mailer, audit.clone(), shutdown.clone()).await?;
     state.oidc = entrance.oidc.map(|settings| Provider::new(settings, state.clock.clone())).transpose()?;
-    state.limits.backup_days = args.backup_days;
-    if let Some(file) = &args.erasures {
-        let Applied { accounts, records, .. } =
-            list::catch_up(pool, &audit, &state.engine.ingest, &state.clock, file).await?;
-        if accounts + records > 0 {
-            tracing::warn!(accounts, records, "the database is an older one: what was erased since was erased again");
-        }
+    state.limits.backups = args.backups.terms();
+    if let Some(file) = &args.backups.erasures {
+        // Before anybody is answered, and again whenever the database is replaced.
+        let means = Means { pool, audit: &audit, ingest: &state.engine.ingest, clock: &state.clock };
+        again::catch_up(means, file).await?;
+        served.only(installation);
+        let watch =
+            again::whenever_replaced(served.clone(), pool.clone(), audit.clone(), state.clock.clone(), file.clone());
         let keep = list::keep(pool.clone(), file.clone());
+        tokio::spawn(state.shutdown.clone().run_until_cancelled_owned(watch));
         tokio::spawn(state.shutdown.clone().run_until_cancelled_owned(keep));
     }
     state.edge = entrance.edge;
@@ -213,6 +218,12 @@ async fn answer(
     connections::serve(listener, router(state), entrance.bounds, entrance.tls, shutdown).await;
     audit.finish().await;
     Ok(())
+}
+
+/// The master key; where there is none, it is made for a database in which none has sealed anything.
+async fn first_key(found: Option<MasterKey>, pool: &PgPool, data: &Path) -> Result<MasterKey, ServeError> {
+    signing_keys::check(pool, found.as_ref()).await?;
+    Ok(found.map_or_else(|| MasterKey::make(data), Ok)?)
 }
 
 pub(crate) fn audit_folder(named: Option<&Path>, data: &Path) -> PathBuf {
@@ -235,6 +246,8 @@ fn announce(line: &str) -> std::io::Result<()> {
 /// The database of this run, and what has to be stopped with it.
 pub(crate) struct Database {
     pool: PgPool,
+    /// Of which installation the pool's connections are.
+    served: Served,
     private: Option<Watch>,
 }
 
@@ -271,20 +284,22 @@ impl Database {
     /// A given database is migrated on purpose only: its owner does it, and other nodes may run.
     async fn given(options: PgConnectOptions) -> Result<Self, ServeError> {
         db::check(options.clone()).await?;
-        let pool = db::connect(options).await?;
+        let served = Served::default();
+        let pool = db::connect_to(options, served.clone()).await?;
         for setting in db::settings_that_lose_writes(&pool).await.map_err(DatabaseError::from)? {
             tracing::warn!(setting, "the database has this setting off: acknowledged data can be lost; switch it on");
         }
-        Ok(Self { pool, private: None })
+        Ok(Self { pool, served, private: None })
     }
 
     async fn private(args: &DatabaseArgs) -> Result<Self, ServeError> {
         let postgres = PrivatePostgres::start(&args.data).await?;
         db::migrate(postgres.owner_options(), private_postgres::SERVER).await?;
-        let pool = db::connect(postgres.connect_options()).await?;
+        let served = Served::default();
+        let pool = db::connect_to(postgres.connect_options(), served.clone()).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(postgres.keep_running(stop.clone()));
-        Ok(Self { pool, private: Some(Watch { stop, task }) })
+        Ok(Self { pool, served, private: Some(Watch { stop, task }) })
     }
 
     pub(crate) async fn close(self) -> Result<(), ServeError> {

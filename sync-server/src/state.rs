@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::devices::{Allowance, Devices};
 use crate::edge::Edge;
 use crate::engine::Engine;
-use crate::erase::DEFAULT_BACKUP_DAYS;
+use crate::erase::Backups;
 use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::passwords::Passwords;
@@ -70,8 +70,8 @@ pub struct Limits {
     pub requests: usize,
     /// What one device may take.
     pub device: Allowance,
-    /// For how many days backups are kept: what was erased may be in them so long.
-    pub backup_days: u16,
+    /// In which what was erased still is.
+    pub backups: Backups,
 }
 
 impl Default for Limits {
@@ -80,7 +80,7 @@ impl Default for Limits {
             timeout: REQUEST_TIMEOUT,
             requests: MAX_REQUESTS,
             device: Allowance::default(),
-            backup_days: DEFAULT_BACKUP_DAYS,
+            backups: Backups::default(),
         }
     }
 }

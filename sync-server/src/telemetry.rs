@@ -52,13 +52,15 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Sets up log and traces for the whole process. Call it inside the tokio runtime: the exporter needs one.
+/// Sets up log and traces for the whole process, logging `usual` unless something else is said. Call it inside the tokio
+/// runtime: the exporter needs one.
 ///
 /// # Errors
 /// When the filter or the collector's address cannot be used.
-pub fn start(args: &TelemetryArgs) -> Result<Telemetry, TelemetryError> {
+pub fn start(args: &TelemetryArgs, usual: &str) -> Result<Telemetry, TelemetryError> {
     let traces = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty()).map(exporter).transpose()?;
-    let filter = filter(&args.log).map_err(|source| TelemetryError::Filter { filter: args.log.clone(), source })?;
+    let log = args.log.as_deref().unwrap_or(usual);
+    let filter = filter(log).map_err(|source| TelemetryError::Filter { filter: log.to_owned(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if wants_json(args.log_format) {
         lines.json().flatten_event(true).with_current_span(false).boxed()

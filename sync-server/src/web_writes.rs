@@ -6,9 +6,8 @@ use std::fmt;
 use fitme_core::collection::Collection;
 use fitme_core::entry::Entry;
 use fitme_core::id::{ActorId, DocId, FeedId};
-use fitme_core::record::{self, Author};
+use fitme_core::record::{self, Author, Invalid};
 use fitme_core::wire::{EntryKind, FeedPush, Receipt};
-use rand::RngCore;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -42,6 +41,8 @@ pub struct NewDocument<'a> {
     pub feed: FeedId,
     /// What the feed holds.
     pub collection: Collection,
+    /// Under which id.
+    pub doc_id: DocId,
     /// What it says.
     pub fields: &'a Value,
 }
@@ -58,9 +59,10 @@ impl WebWriter {
         document: &NewDocument<'_>,
         now_ms: i64,
     ) -> Result<(), Refusal> {
-        let entry = self.entry(device, document, now_ms)?;
+        let entry = self.entry(device, document, now_ms);
+        let entry = entry.map_err(|invalid| ApiError::BadRequest.because(invalid.to_string()))?;
         let push = FeedPush { feed: document.feed, entries: vec![entry] };
-        match engine.settle(device, 0, vec![push]).await.receipts.pop() {
+        match engine.settle(device, 0, vec![push], false).await.receipts.pop() {
             Some(Receipt::Accepted(_) | Receipt::Duplicate { .. }) => Ok(()),
             Some(Receipt::Rejected(why)) => Err(ApiError::BadRequest.because(why.message)),
             Some(Receipt::Retry(why)) => Err(ApiError::Unavailable.caused_by(why.code)),
@@ -68,13 +70,15 @@ impl WebWriter {
         }
     }
 
-    fn entry(&self, device: Device, document: &NewDocument<'_>, now_ms: i64) -> Result<Entry, Refusal> {
-        let (mut rng, author) = (rand::rng(), Author { actor: self.actor(device.device), time_ms: now_ms });
-        let made = record::create(document.collection, document.fields, &author, &mut rng);
-        let (_, payload) = made.map_err(|invalid| ApiError::BadRequest.because(invalid.to_string()))?;
-        let (doc_id, mut salt) = (DocId::random(now_ms, &mut rng), [0; 8]);
-        rng.fill_bytes(&mut salt);
-        Ok(Entry { kind: EntryKind::Change.into(), doc_id, device_time: now_ms, salt, payload })
+    /// The entry that makes a document.
+    ///
+    /// # Errors
+    /// When the fields are no record of the collection.
+    pub fn entry(&self, device: Device, document: &NewDocument<'_>, now_ms: i64) -> Result<Entry, Invalid> {
+        let author = Author { actor: self.actor(device.device), time_ms: now_ms };
+        let (_, payload) = record::create(document.collection, document.fields, &author, &mut rand::rng())?;
+        let (kind, doc_id, salt) = (EntryKind::Change.into(), document.doc_id, random_bytes());
+        Ok(Entry { kind, doc_id, device_time: now_ms, salt, payload })
     }
 
     fn actor(&self, device: Uuid) -> ActorId {

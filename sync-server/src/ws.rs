@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::auth::{Access, Device, access_by};
 use crate::devices::{self, Seat};
+use crate::edge::connections::GoesOn;
 use crate::engine::{Engine, Performed};
 use crate::error::ApiError;
 use crate::fanout::Subscription;
@@ -41,7 +43,12 @@ const PING_EVERY: Duration = Duration::from_secs(45);
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// Upgrades to a WebSocket and runs the session until one side goes.
-pub async fn sync(State(state): State<AppState>, access: Access, upgrade: WebSocketUpgrade) -> Response {
+pub async fn sync(
+    State(state): State<AppState>,
+    access: Access,
+    goes_on: Option<Extension<GoesOn>>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let device = access.device;
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -50,6 +57,8 @@ pub async fn sync(State(state): State<AppState>, access: Access, upgrade: WebSoc
         .max_message_size(limits::FRAME_BYTES)
         .max_frame_size(limits::FRAME_BYTES)
         .on_upgrade(move |socket| async move {
+            // Else the server would end before the session has said its last words.
+            let _until_it_is_over = goes_on;
             let connection = Connection::new(&state, access, socket);
             tracing::debug!(device = %device.device, "a device connected");
             let end = connection.run(&state).await;
@@ -141,7 +150,7 @@ impl Connection {
             engine: state.engine.clone(),
             seat: state.devices.enter(access.device.device, state.limits.device),
             device: access.device,
-            presence: state.engine.live.enter(access.sign_in),
+            presence: state.engine.live.enter(access.device.device, access.sign_in),
             expires: end_of(&access, state),
             sink,
             stream,
@@ -303,9 +312,9 @@ impl Connection {
                 self.handle(event);
             }
             Performed::Renew(Token(token)) => Box::pin(self.renew(state, &token)).await?,
-            Performed::Ingest { batch, feeds } => {
+            Performed::Ingest { batch, feeds, offered } => {
                 let (engine, device) = (self.engine.clone(), self.device);
-                self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds).await }));
+                self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds, offered).await }));
             }
         }
         Ok(())
@@ -315,7 +324,7 @@ impl Connection {
     async fn renew(&mut self, state: &AppState, token: &str) -> Result<(), End> {
         match access_by(state, token).await {
             Ok(access) if access.device == self.device => {
-                self.presence = self.engine.live.enter(access.sign_in);
+                self.presence = self.engine.live.enter(self.device.device, access.sign_in);
                 self.expires = end_of(&access, state);
                 Ok(())
             }

@@ -134,7 +134,8 @@ impl Device {
         command.spawn().expect("the client's program can be run")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The client's program on this home.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(built("fitme"));
         command.arg("--home").arg(self.home()).args(args).env("FITME_PASSWORD", &self.password);
         if let Some(kept) = logs::file("device") {

@@ -1,7 +1,7 @@
 //! Entries as a device would make them, without a store around them.
 
 use fitme_core::collection::Collection;
-use fitme_core::entry::Entry;
+use fitme_core::entry::{Entry, random_salt};
 use fitme_core::id::{ActorId, DocId};
 use fitme_core::record::{self, Author};
 use fitme_core::wire::EntryKind;
@@ -58,7 +58,6 @@ fn first(seed: u64, fields: &Value) -> Entry {
 }
 
 fn entry(payload: Vec<u8>, rng: &mut StdRng) -> Entry {
-    let mut salt = [0; 8];
-    rng.fill_bytes(&mut salt);
+    let salt = random_salt(rng);
     Entry { kind: EntryKind::Change.into(), doc_id: DocId::random(MORNING, rng), device_time: MORNING, salt, payload }
 }

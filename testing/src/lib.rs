@@ -6,8 +6,10 @@
 mod binaries;
 mod browser;
 mod certificate;
+pub mod chaos;
 mod device;
 pub mod entries;
+pub mod fault_proxy;
 mod letters;
 mod logs;
 mod oidc_provider;

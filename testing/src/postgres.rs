@@ -19,13 +19,14 @@ use crate::logs;
 
 /// Database that has all migrations; the others are copied from it, which is faster than migrating each.
 const TEMPLATE: &str = "migrated";
-/// Waits for the end of the test process, however it ends, then stops PostgreSQL and removes its folders.
-/// The loop is bounded: where nobody waits for orphans a dead process keeps its number.
+/// Waits for the end of the test process, however it ends, then stops PostgreSQL, also one that was started again meanwhile,
+/// and removes its folders. The loop is bounded: where nobody waits for orphans a dead process keeps its number.
 const GUARD: &str = r#"read -r _
-kill -INT "$1" 2>/dev/null
-for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
-[ -z "$4" ] || cp "$2/postgres.log" "$4" 2>/dev/null
-rm -rf "$2" "$3""#;
+if read -r pid 2>/dev/null <"$1/postgres/postmaster.pid" && kill -INT "$pid" 2>/dev/null; then
+    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+fi
+[ -z "$3" ] || cp "$1/postgres.log" "$3" 2>/dev/null
+rm -rf "$1" "$2""#;
 
 /// A private cluster. The one of [`Postgres::shared`] lives as long as the test process.
 pub struct Postgres {
@@ -191,7 +192,6 @@ fn options(url: &str) -> PgConnectOptions {
 fn guard(private: &PrivatePostgres, data: &TempDir) -> Child {
     Command::new("/bin/sh")
         .args(["-c", GUARD, "sh"])
-        .arg(private.pid().to_string())
         .arg(data.path())
         .arg(private.socket_dir())
         .arg(logs::file("postgres").unwrap_or_default())

@@ -79,6 +79,12 @@ impl Diary {
         Self { rng, sets, now_ms, zone, planned: Vec::new() }
     }
 
+    /// The same, beginning then, ms UTC.
+    #[must_use]
+    pub fn since(self, first_ms: i64) -> Self {
+        Self { now_ms: first_ms, ..self }
+    }
+
     fn record(&mut self) -> Act {
         self.now_ms += self.rng.random_range(PAUSE_MINUTES) * MINUTE_MS + self.rng.random_range(0..MINUTE_MS);
         let (collection, fields) = match self.rng.random_range(0..10) {

@@ -1,12 +1,12 @@
 //! `fitme access-log`: who read what of this account and when, what was shared, and where the account was logged in.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 
 use fitme_core::store::Store;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::consent::PLUS;
+use super::consent::{self, PLUS};
 use super::describe::{list, text};
 use super::out::{FAINT, Out};
 use super::{Refusal, json, runtime, when};
@@ -39,27 +39,29 @@ pub fn run(wanted: &Wanted, store: &mut Store, out: &mut Out) -> Result<(), Refu
     if wanted.json {
         return json::document(&serde_json::to_value(&log).unwrap_or_default(), out);
     }
+    let grantees = consent::grantees(store)?;
     let mut table = out.table(&["when", "who", "what"]);
     for record in &log.records {
-        let (who, what) = log.describe(record);
+        let (who, what) = log.describe(record, &grantees);
         table.add_row([when::show(record.at, None), who, what]);
     }
     out.print(&mut table)?;
-    if log.records.iter().any(|record| record.kind == "granted") {
-        writeln!(out, "{}", out.paint(FAINT, PLUS))?;
+    if log.records.iter().any(|record| record.kind == "granted" && feeds(&record.detail).contains('+')) {
+        out.say(FAINT, PLUS)?;
     }
     if let Some(before) = log.before {
-        writeln!(out, "{}", out.paint(FAINT, format!("there are earlier ones: --before {before}")))?;
+        out.say(FAINT, format!("there are earlier ones: --before {before}"))?;
     }
     Ok(())
 }
 
 impl AccessLog {
-    /// Who did something, and what.
-    fn describe(&self, record: &Record) -> (String, String) {
+    /// Who did something, and what; `grantees` are those whom this home knows by their grants.
+    fn describe(&self, record: &Record, grantees: &BTreeMap<String, String>) -> (String, String) {
         let detail = &record.detail;
         let (device, by) = (|| self.device(&detail["device"]), || self.by(&detail["by"]));
-        let grantee = || self.person(&detail["grantee"]);
+        let of_grant = || text(detail, "grant").and_then(|grant| grantees.get(grant)).cloned();
+        let grantee = || of_grant().unwrap_or_else(|| self.person(&detail["grantee"]));
         match record.kind.as_str() {
             "signed_in" => (device(), "logged in".to_owned()),
             "signed_out" => (device(), "logged out".to_owned()),
@@ -98,6 +100,9 @@ impl AccessLog {
 
 fn named<'a>(id: &Value, name: impl Fn(Uuid) -> Option<&'a String>) -> String {
     let Some(id) = id.as_str() else { return "somebody".to_owned() };
+    if id == Uuid::nil().to_string() {
+        return "the server".to_owned();
+    }
     let name = id.parse().ok().and_then(name);
     name.map_or_else(|| id[id.len().saturating_sub(SHOWN)..].to_owned(), ToOwned::to_owned)
 }

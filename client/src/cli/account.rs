@@ -1,10 +1,10 @@
 //! `fitme signup` and `fitme login`: the home gets an account, and what was logged until then comes along.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
-use fitme_core::store::{Adoption, AdoptionError, Store};
+use fitme_core::store::{Adoption, AdoptionError, Identity, Store};
 
-use super::out::{FAINT, GOOD, Out};
+use super::out::{FAINT, GOOD, Out, PLAIN};
 use super::services::{self, AtSignUp};
 use super::{Refusal, oidc, runtime};
 use crate::account::{self, Credentials, Joining};
@@ -12,9 +12,9 @@ use crate::device_key::DeviceKey;
 use crate::error::ServerError;
 
 /// Names the password, where a command line would show it to everybody.
-pub const PASSWORD_VARIABLE: &str = "FITME_PASSWORD";
+const PASSWORD_VARIABLE: &str = "FITME_PASSWORD";
 /// The same for the one that follows it.
-pub const NEW_PASSWORD_VARIABLE: &str = "FITME_NEW_PASSWORD";
+const NEW_PASSWORD_VARIABLE: &str = "FITME_NEW_PASSWORD";
 /// A line of standard input longer than this is no password.
 const PASSWORD_BYTES: u64 = 4_096;
 
@@ -88,13 +88,16 @@ impl std::fmt::Debug for Typed {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Nobody to ask.
-    #[error("there is no password and no terminal to ask on: set {0}, or pipe it in with --password -")]
+    #[error("there is no password and no terminal to ask on: set {0}")]
     Nowhere(&'static str),
+    /// The same for a command that takes one.
+    #[error("there is no password and no terminal to ask on: set {PASSWORD_VARIABLE}, or pipe it in with --password -")]
+    NotGiven,
     /// The two that were typed differ.
-    #[error("the two passwords differ: nothing was sent, try again")]
+    #[error("the two passwords differ: nothing was changed, try again")]
     Differ,
     /// An empty one.
-    #[error("the password is empty: nothing was sent")]
+    #[error("the password is empty: nothing was changed")]
     Empty,
     /// It cannot be read.
     #[error("the password cannot be read: {0}")]
@@ -111,15 +114,15 @@ pub fn sign_up(new: NewAccount, store: &mut Store, out: &mut Out) -> Result<(), 
         return Err(ServerError::from(AdoptionError::OtherAccount { email: known.email }).into());
     }
     let (server, joining) = joining(new.place, None, store)?;
-    let password = secret(new.password.as_ref(), Secret::New { variable: PASSWORD_VARIABLE })?;
+    let password = secret(new.password.as_ref(), Secret::First)?;
     let credentials = Credentials { email: new.email, password, role: new.role, joining };
     let adoption = runtime()?.block_on(account::sign_up(&server, &credentials))?;
     adopt(&adoption, "signed up", store, out)?;
     let email = &adoption.identity.email;
     let confirm = format!("a mail to {email} brings a token: `fitme confirm TOKEN` confirms the address");
     out.say(FAINT, confirm)?;
-    services::at_sign_up(&new.services, store, out)?;
-    tell_pending(store, out)
+    tell_pending(store, out)?;
+    services::at_sign_up(&new.services, store, out)
 }
 
 /// Logs in with an account that exists; the provider's person may get one.
@@ -128,6 +131,7 @@ pub fn sign_up(new: NewAccount, store: &mut Store, out: &mut Out) -> Result<(), 
 /// [`Refusal`] from the server, or where the home belongs to another account.
 pub fn log_in(login: Login, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let (server, joining) = joining(login.place, login.code, store)?;
+    let (wanted, keeps) = (joining.device_name.clone(), joining.keep_name);
     let adoption = match login.email {
         Some(email) => {
             let password = secret(login.password.as_ref(), Secret::Known)?;
@@ -137,6 +141,10 @@ pub fn log_in(login: Login, store: &mut Store, out: &mut Out) -> Result<(), Refu
         None => oidc::sign_in(&server, &joining, out)?,
     };
     adopt(&adoption, "logged in", store, out)?;
+    if adoption.identity.device_name != wanted && !keeps {
+        let hint = format!("another device is called “{wanted}”; `fitme devices --rename` gives one another name");
+        out.say(FAINT, hint)?;
+    }
     tell_pending(store, out)
 }
 
@@ -146,25 +154,26 @@ fn joining(place: Place, code: Option<String>, store: &mut Store) -> Result<(Str
     let device = known.as_ref().map(|known| known.device);
     let (known_server, known_name) = known.map(|known| (known.server, known.device_name)).unzip();
     let server = place.server.or(known_server).ok_or(Refusal::NoServer)?;
+    let keep_name = device.is_some() && place.device.is_none();
     let device_name = place.device.or(known_name).unwrap_or_else(device_name);
     let public_key = Some(DeviceKey::of(store)?.public());
-    Ok((server, Joining { device_name, device, public_key, code }))
+    Ok((server, Joining { device_name, keep_name, device, public_key, code }))
 }
 
 fn adopt(adoption: &Adoption, done: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     store.adopt(adoption, &mut rand::rng()).map_err(ServerError::from)?;
     let identity = &adoption.identity;
-    writeln!(out, "{} as {}, this device is “{}”", out.paint(GOOD, done), identity.email, identity.device_name)?;
-    Ok(())
+    let Identity { email, device_name, .. } = identity;
+    Ok(out.say(PLAIN, format!("{} as {email}, this device is “{device_name}”", out.paint(GOOD, done)))?)
 }
 
 fn tell_pending(store: &Store, out: &mut Out) -> Result<(), Refusal> {
-    match store.status()?.pending {
-        0 => {}
-        1 => writeln!(out, "1 change from before goes to the server with the next `fitme sync`")?,
-        pending => writeln!(out, "{pending} changes from before go to the server with the next `fitme sync`")?,
-    }
-    Ok(())
+    let waiting = match store.status()?.pending {
+        0 => return Ok(()),
+        1 => "1 change from before goes".to_owned(),
+        pending => format!("{pending} changes from before go"),
+    };
+    Ok(out.say(PLAIN, format!("{waiting} to the server with the next `fitme sync`"))?)
 }
 
 /// Which password is asked for.
@@ -172,11 +181,26 @@ fn tell_pending(store: &Store, out: &mut Out) -> Result<(), Refusal> {
 pub enum Secret {
     /// The account's.
     Known,
-    /// One that is chosen now: a slip in it would lock its owner out, so it is asked for twice.
-    New {
-        /// Names it in the environment.
-        variable: &'static str,
-    },
+    /// The account's, of a command that does not take it as an option: it changes what that password protects.
+    Current,
+    /// The one of an account that is made now: a slip in it would lock its owner out, so it is asked for twice.
+    First,
+    /// The one that follows the account's; asked for twice as well.
+    Next,
+}
+
+impl Secret {
+    fn variable(self) -> &'static str {
+        if self == Self::Next { NEW_PASSWORD_VARIABLE } else { PASSWORD_VARIABLE }
+    }
+
+    /// Why there is none where nobody can be asked.
+    fn nowhere(self) -> PasswordError {
+        match self {
+            Self::Known | Self::First => PasswordError::NotGiven,
+            Self::Current | Self::Next => PasswordError::Nowhere(self.variable()),
+        }
+    }
 }
 
 /// A password: as it was given, else from the environment, else asked for.
@@ -184,16 +208,12 @@ pub enum Secret {
 /// # Errors
 /// [`PasswordError`] where there is none.
 pub fn secret(given: Option<&Typed>, which: Secret) -> Result<String, PasswordError> {
-    let variable = match which {
-        Secret::Known => PASSWORD_VARIABLE,
-        Secret::New { variable } => variable,
-    };
     let password = match given.map(|typed| typed.0.as_str()) {
         Some("-") => from_stdin()?,
         Some(password) => password.to_owned(),
-        None => match std::env::var(variable) {
+        None => match std::env::var(which.variable()) {
             Ok(password) => password,
-            Err(_) => asked(which, variable)?,
+            Err(_) => asked(which)?,
         },
     };
     if password.is_empty() { Err(PasswordError::Empty) } else { Ok(password) }
@@ -207,19 +227,18 @@ fn from_stdin() -> Result<String, PasswordError> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn asked(which: Secret, variable: &'static str) -> Result<String, PasswordError> {
+fn asked(which: Secret) -> Result<String, PasswordError> {
     if !io::stdin().is_terminal() {
-        return Err(PasswordError::Nowhere(variable));
+        return Err(which.nowhere());
     }
     let ask = |prompt| rpassword::prompt_password(prompt).map_err(PasswordError::Unreadable);
-    if which == Secret::Known {
-        return ask("Password: ");
-    }
-    let password = ask("New password: ")?;
-    if ask("Once more: ")? != password {
-        return Err(PasswordError::Differ);
-    }
-    Ok(password)
+    let password = match which {
+        Secret::Known => return ask("Password: "),
+        Secret::Current => return ask("Current password: "),
+        Secret::First => ask("Choose a password: ")?,
+        Secret::Next => ask("New password: ")?,
+    };
+    if ask("The same once more: ")? == password { Ok(password) } else { Err(PasswordError::Differ) }
 }
 
 fn device_name() -> String {

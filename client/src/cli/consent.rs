@@ -1,7 +1,7 @@
 //! `fitme invite`, `accept`, `grants`, `revoke` and `clients`: who may see what. Giving and ending a grant is a write like
 //! any other, so both work offline and take effect with the next sync; invitations need the server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 
 use fitme_core::collection::Collection;
@@ -22,6 +22,8 @@ use crate::sync;
 const MS_PER_DAY: i64 = 86_400_000;
 /// How a service sees somebody whose profile has no name.
 const NAMELESS: &str = "somebody";
+/// Characters of an account's id that stand for who has no name.
+const GRANTEE_SHOWN: usize = 8;
 /// What the mark behind a feed's name means.
 pub(super) const PLUS: &str = "+ also to write";
 
@@ -121,19 +123,28 @@ pub fn invite(invitation: Invitation, store: &mut Store, out: &mut Out) -> Resul
     let feeds = if ask.is_empty() { consent::usually_asked(purpose) } else { ask };
     let request = Request { name, purpose: purpose.name().to_owned(), feeds, days };
     let invited = runtime()?.block_on(consent::invite(store, &request))?;
-    writeln!(out, "invitation {}", out.paint(GOOD, &invited.code))?;
+    out.say(PLAIN, format!("invitation {}", out.paint(GOOD, &invited.code)))?;
     let until = when::show(invited.expires_at_ms, None);
     out.say(PLAIN, format!("asks to see {}", wanted(&request.feeds)))?;
-    writeln!(out, "{}", out.paint(FAINT, PLUS))?;
-    writeln!(out, "one person can take it until {until}:")?;
+    say_plus(&request.feeds, out)?;
+    out.say(PLAIN, format!("one person can take it until {}:", until.trim()))?;
     writeln!(out, "  fitme accept {}", invited.code)?;
     Ok(())
+}
+
+/// Explains the mark where a feed has it.
+fn say_plus(feeds: &[Asked], out: &mut Out) -> io::Result<()> {
+    if feeds.iter().any(writes) { out.say(FAINT, PLUS) } else { Ok(()) }
+}
+
+fn writes(feed: &Asked) -> bool {
+    feed.access == Access::Write.name()
 }
 
 fn wanted(feeds: &[Asked]) -> String {
     let feeds = feeds.iter().map(|asked| {
         let name = name_of(&asked.collection, &asked.scope);
-        if asked.access == "write" { format!("{name} +") } else { name }
+        if writes(asked) { format!("{name}\u{a0}+") } else { name }
     });
     feeds.collect::<Vec<_>>().join(", ")
 }
@@ -156,16 +167,16 @@ pub fn accept(acceptance: &Acceptance, store: &mut Store, out: &mut Out) -> Resu
     if let Some(same) =
         given(store)?.into_iter().find(|given| given.state == State::Valid && same(&given.record, &fields))
     {
-        writeln!(out, "that is shared already: {}", pick::short(same.doc_id))?;
+        out.say(PLAIN, format!("that is shared already: {}", pick::short(same.doc_id)))?;
         return Ok(());
     }
     let grant = write(store, fields)?;
-    writeln!(out, "{} with {}", out.paint(GOOD, "shared"), terms.grantee_name)?;
-    writeln!(out, "end it at any time with `fitme revoke {}`", pick::short(grant))?;
+    out.say(PLAIN, format!("{} with {}", out.paint(GOOD, "shared"), terms.grantee_name))?;
+    out.say(PLAIN, format!("end it at any time with `fitme revoke {}`", pick::short(grant)))?;
     // What was consented to is wanted now. Without a network it waits like any other write.
     match runtime.block_on(sync::until_synced(store)) {
         Ok(_) => {}
-        Err(error @ ServerError::Unreachable { .. }) => writeln!(out, "{}", out.paint(WAITING, error.to_string()))?,
+        Err(error @ ServerError::Unreachable { .. }) => out.say(WAITING, error.to_string())?,
         Err(error) => return Err(error.into()),
     }
     Ok(())
@@ -181,7 +192,7 @@ fn print_terms(terms: &Terms, shown_as: &str, out: &mut Out) -> io::Result<()> {
     out.say(PLAIN, format!("{grantee_name} ({grantee_email}), {role}, asks for"))?;
     for asked in &terms.feeds {
         let name = name_of(&asked.collection, &asked.scope);
-        let how = if asked.access == "write" { "to see, to add to and to change" } else { "to see" };
+        let how = if writes(asked) { "to see, to add to and to change" } else { "to see" };
         writeln!(out, "  {name:<20} {}", out.paint(FAINT, how))?;
     }
     let long = days.map_or_else(|| "until you end it".to_owned(), |days| format!("for {days} days"));
@@ -216,8 +227,9 @@ pub fn ask_person(question: &str) -> Result<Said, Refusal> {
 /// # Errors
 /// When it cannot be written.
 pub fn print_service(service: &Service, out: &mut Out) -> io::Result<()> {
-    writeln!(out, "the service {} asks to see {}", service.name, wanted(&service_feeds(service, false)))?;
-    writeln!(out, "{}", out.paint(FAINT, PLUS))
+    let feeds = service_feeds(service, false);
+    out.say(PLAIN, format!("the service {} asks to see {}", service.name, wanted(&feeds)))?;
+    say_plus(&feeds, out)
 }
 
 /// Lets a service see what it asks for, and nothing else: what it was let see before ends.
@@ -237,13 +249,13 @@ pub fn allow(service: &Service, with_moods: bool, store: &mut Store, out: &mut O
     });
     let before: Vec<_> = before.collect();
     if let Some(known) = before.iter().find(|given| same(&given.record, &fields)) {
-        writeln!(out, "that is shared already: {}", pick::short(known.doc_id))?;
+        out.say(PLAIN, format!("that is shared already: {}", pick::short(known.doc_id)))?;
         return Ok(());
     }
     before.iter().try_for_each(|given| write(store, revocation(given.doc_id)).map(drop))?;
     write(store, fields)?;
-    writeln!(out, "{} {} with {}", out.paint(GOOD, "shared"), wanted(&feeds), service.name)?;
-    Ok(())
+    out.say(PLAIN, format!("{} {} with {}", out.paint(GOOD, "shared"), wanted(&feeds), service.name))?;
+    Ok(say_plus(&feeds, out)?)
 }
 
 fn service_feeds(service: &Service, with_moods: bool) -> Vec<Asked> {
@@ -328,10 +340,11 @@ pub fn grants(all: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
     let given = given(store)?;
     let shown: Vec<_> = given.iter().filter(|given| all || given.state == State::Valid).collect();
     if shown.is_empty() {
-        writeln!(out, "nothing is shared with anybody")?;
+        out.say(PLAIN, "nothing is shared with anybody")?;
         return Ok(());
     }
     let mut table = out.table(&["id", "with", "sees", "for", "until"]);
+    let marked = shown.iter().any(|given| list(&given.record, "feeds").iter().any(is_marked));
     for Given { doc_id, record, state } in shown {
         let until = match (state, record["until"].as_i64()) {
             (State::Revoked, _) => "revoked".to_owned(),
@@ -339,8 +352,7 @@ pub fn grants(all: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
             (_, Some(until)) => when::show(until, None),
             (_, None) => "you end it".to_owned(),
         };
-        let with =
-            format!("{}, {}", text(record, "grantee_name").unwrap_or("?"), text(record, "grantee_role").unwrap_or("?"));
+        let with = format!("{}, {}", grantee(record), text(record, "grantee_role").unwrap_or("?"));
         let feeds: Vec<_> = list(record, "feeds").iter().map(feed_text).collect();
         let purpose = text(record, "purpose").unwrap_or_default().replace('_', " ");
         table.add_row([
@@ -352,13 +364,25 @@ pub fn grants(all: bool, store: &Store, out: &mut Out) -> Result<(), Refusal> {
         ]);
     }
     out.print(&mut table)?;
-    writeln!(out, "{}", out.paint(FAINT, PLUS))?;
+    if marked {
+        out.say(FAINT, PLUS)?;
+    }
     Ok(())
+}
+
+/// Who may see something, by name. A grant that was written by the web may have none; then by the end of the account's id.
+pub(super) fn grantee(record: &Value) -> &str {
+    let id = text(record, "grantee").unwrap_or("?");
+    text(record, "grantee_name").unwrap_or_else(|| &id[id.len().saturating_sub(GRANTEE_SHOWN)..])
 }
 
 fn feed_text(feed: &Value) -> String {
     let name = name_of(text(feed, "collection").unwrap_or_default(), text(feed, "scope").unwrap_or_default());
-    if text(feed, "access") == Some("write") { format!("{name}\u{a0}+") } else { name }
+    if is_marked(feed) { format!("{name}\u{a0}+") } else { name }
+}
+
+fn is_marked(feed: &Value) -> bool {
+    text(feed, "access") == Some(Access::Write.name())
 }
 
 /// Ends a grant, or all valid ones of one person.
@@ -382,14 +406,9 @@ pub fn revoke(whom: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusa
     }
     for Given { doc_id, record, .. } in meant {
         write(store, revocation(doc_id))?;
-        writeln!(
-            out,
-            "{}: what {} saw",
-            out.paint(GOOD, "ended"),
-            text(&record, "grantee_name").unwrap_or("somebody")
-        )?;
+        out.say(PLAIN, format!("{}: what {} saw", out.paint(GOOD, "ended"), grantee(&record)))?;
     }
-    writeln!(out, "{}", out.paint(FAINT, "it takes effect everywhere with the next `fitme sync`"))?;
+    out.say(FAINT, "it takes effect everywhere with the next `fitme sync`")?;
     Ok(())
 }
 
@@ -400,7 +419,7 @@ pub fn revoke(whom: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusa
 pub fn clients(store: &Store, out: &mut Out) -> Result<(), Refusal> {
     let others = store.others()?;
     if others.is_empty() {
-        writeln!(out, "nobody shares anything with you: `fitme invite` asks somebody")?;
+        out.say(PLAIN, "nobody shares anything with you: `fitme invite` asks somebody")?;
         return Ok(());
     }
     let mut table = out.table(&["id", "name", "you see", "you may write"]);
@@ -437,6 +456,15 @@ pub fn writers(store: &Store, collection: Collection) -> Result<BTreeSet<String>
     };
     let given = given(store)?.into_iter().filter(|given| list(&given.record, "feeds").iter().any(writes));
     Ok(given.filter_map(|given| text(&given.record, "grantee_name").map(str::to_owned)).collect())
+}
+
+/// Whom each grant of this home lets see something, by the grant's id.
+///
+/// # Errors
+/// [`Refusal`] as the store gives it.
+pub fn grantees(store: &Store) -> Result<BTreeMap<String, String>, Refusal> {
+    let named = |given: Given| (given.doc_id.to_string(), grantee(&given.record).to_owned());
+    Ok(given(store)?.into_iter().map(named).collect())
 }
 
 fn short(other: &Other) -> String {

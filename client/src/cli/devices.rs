@@ -1,11 +1,9 @@
 //! `fitme devices`: which devices the account has, their names, and the end of those that are gone.
 
-use std::io::Write;
-
 use comfy_table::Cell;
 use fitme_core::store::Store;
 
-use super::out::{GOOD, Out};
+use super::out::{GOOD, Out, PLAIN};
 use super::{Refusal, out, runtime, when};
 use crate::devices::{self, Listed};
 
@@ -60,8 +58,8 @@ pub fn run(what: &What, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
         if device.this {
             store.name_device(name.trim())?;
         }
-        writeln!(out, "{} “{}” to “{}”", out.paint(GOOD, "renamed"), device.name, name.trim())?;
-        return Ok(());
+        let done = out.paint(GOOD, "renamed");
+        return Ok(out.say(PLAIN, format!("{done} “{}” to “{}”", device.name, name.trim()))?);
     }
     if let Some((text, lost)) = ended {
         let device = pick(&known, text)?;

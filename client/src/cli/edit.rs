@@ -1,13 +1,11 @@
 //! What changes a record: `fitme log`, `edit`, `trash` and `restore` end here, each as one durable write.
 
-use std::io::Write;
-
 use fitme_core::id::DocId;
 use fitme_core::store::{Command, Other, Store};
 
 use super::consent::ConsentError;
 use super::describe;
-use super::out::{FAINT, GOOD, Out};
+use super::out::{FAINT, GOOD, Out, PLAIN};
 use super::{Refusal, input, pick, when};
 use crate::clock::now_ms;
 
@@ -104,8 +102,8 @@ pub fn write(
         }
     };
     match written.changed {
-        true => writeln!(out, "{} {line}", out.paint(GOOD, verb.done()))?,
-        false => writeln!(out, "nothing to change in {line}")?,
+        true => out.say(PLAIN, format!("{} {line}", out.paint(GOOD, verb.done())))?,
+        false => out.say(PLAIN, format!("nothing to change in {line}"))?,
     }
     Ok(())
 }

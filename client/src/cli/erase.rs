@@ -1,4 +1,4 @@
-//! `fitme erase`: records are deleted for good, and what was refused of them is forgotten; or the whole account is.
+//! `fitme erase`: records are deleted for good; or the whole account is.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use fitme_core::store::{Command, Store};
 
 use super::account::{Secret, secret};
 use super::describe::number;
-use super::out::{FAINT, GOOD, Out, WAITING};
+use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, edit, pick, question, runtime, when};
 use crate::clock::now_ms;
 use crate::erase::{self, Receipt};
@@ -61,11 +61,6 @@ pub enum EraseError {
         /// What the file system says.
         reason: io::Error,
     },
-    /// What was refused belongs to a record that is here.
-    #[error(
-        "the record is still here, and what was refused is part of it on this device: only with it, by `fitme erase`, can it go"
-    )]
-    StillHere,
 }
 
 /// Deletes records for good, after asking.
@@ -76,18 +71,18 @@ pub fn run(what: &What, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
     let records: Vec<_> = what.ids.iter().map(|id| pick::record(store, id)).collect::<Result<_, _>>()?;
     for doc_id in &records {
         let line = edit::line(store, *doc_id, out)?;
-        writeln!(out, "{} {line}", out.paint(WAITING, "erase for good:"))?;
+        out.say(PLAIN, format!("{} {line}", out.paint(WAITING, "erase for good:")))?;
     }
     out.flush()?;
     confirm(what.yes)?;
     for doc_id in &records {
         store.write(&Command::Erase { doc_id: *doc_id }, now_ms(), &mut rand::rng())?;
-        writeln!(out, "{} {}", out.paint(GOOD, "erased"), pick::short(*doc_id))?;
+        out.say(PLAIN, format!("{} {}", out.paint(GOOD, "erased"), pick::short(*doc_id)))?;
     }
     if store.identity()?.is_some() {
         let hint =
             "the server and your other devices erase it with their next sync; backups keep it until they age out";
-        writeln!(out, "{}", out.paint(FAINT, hint))?;
+        out.say(FAINT, hint)?;
     }
     Ok(())
 }
@@ -100,21 +95,6 @@ fn confirm(yes: bool) -> Result<(), Refusal> {
         None => Err(EraseError::NobodyToAsk.into()),
         Some("yes") => Ok(()),
         Some(_) => Err(EraseError::NotConfirmed.into()),
-    }
-}
-
-/// Forgets what the server refused of a record that was erased.
-///
-/// # Errors
-/// [`Refusal`] where nothing of such a record was refused, or the record is still here.
-pub fn discard(id: &str, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let own = store.rejected()?.into_iter().map(|write| write.doc_id);
-    let of_others = store.rejected_of_others()?.into_iter().map(|(_, write)| write.doc_id);
-    let refused: std::collections::BTreeSet<_> = own.chain(of_others).collect();
-    let doc_id = pick::one_of(refused.into_iter(), id)?;
-    match store.discard_rejected(doc_id)? {
-        0 => Err(EraseError::StillHere.into()),
-        _ => Ok(writeln!(out, "{} what was refused of {}", out.paint(GOOD, "forgot"), pick::short(doc_id))?),
     }
 }
 
@@ -138,7 +118,7 @@ pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Res
         File::create_new(file).map_err(taken)
     });
     let file = file.transpose()?;
-    let asked = secret(None, Secret::Known).map_err(Refusal::from).and_then(|password| {
+    let asked = secret(None, Secret::Current).map_err(Refusal::from).and_then(|password| {
         Ok(runtime()?.block_on(erase::account(&mut store, &email, &password, what.code.as_deref()))?)
     });
     let receipt = asked.inspect_err(|_| {
@@ -154,21 +134,20 @@ pub fn account(what: &What, home: &Home, mut store: Store, out: &mut Out) -> Res
     if let Some(mut file) = file {
         file.write_all(serde_json::to_string_pretty(&receipt).unwrap_or_default().as_bytes())?;
     }
-    writeln!(out, "{}; this home is empty", out.paint(GOOD, "account erased"))?;
-    Ok(())
+    Ok(out.say(PLAIN, format!("{}; this home is empty", out.paint(GOOD, "account erased")))?)
 }
 
 fn print(receipt: &Receipt, out: &mut Out) -> io::Result<()> {
-    writeln!(out, "account {}, erased {}", receipt.account, when::show(receipt.erased_at, None).trim())?;
+    out.say(PLAIN, format!("account {}, erased {}", receipt.account, when::show(receipt.erased_at, None).trim()))?;
     for removed in &receipt.removed {
         writeln!(out, "  {:>10}  {}", number(removed.rows as f64, 0), removed.table)?;
     }
     let devices = number(receipt.devices as f64, 0);
-    writeln!(out, "devices, which empty themselves when they next reach the server: {devices}")?;
-    writeln!(out, "people from whose devices it goes: {}", number(receipt.shared_with as f64, 0))?;
-    writeln!(out, "backups may hold it until {}", when::show(receipt.backups_until, None).trim())?;
+    out.say(PLAIN, format!("devices, which empty themselves when they next reach the server: {devices}"))?;
+    out.say(PLAIN, format!("people from whose devices it goes: {}", number(receipt.shared_with as f64, 0)))?;
+    out.say(PLAIN, format!("backups may hold it until {}", when::show(receipt.backups_until, None).trim()))?;
     for stays in &receipt.stays {
-        writeln!(out, "{}", out.paint(FAINT, format!("what stays: {stays}")))?;
+        out.say(FAINT, format!("what stays: {stays}"))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use fitme_core::store::{ImportOutcome, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::describe::{self, Units};
-use super::out::{BAD, FAINT, GOOD, Out};
+use super::out::{BAD, FAINT, GOOD, Out, PLAIN};
 use super::{Refusal, when};
 use crate::clock::now_ms;
 use crate::fit::{FitError, Session};
@@ -36,7 +36,7 @@ pub fn run(files: &[PathBuf], store: &mut Store, out: &mut Out) -> Result<usize,
         );
         bar.suspend(|| {
             if printed.is_ok() {
-                printed = writeln!(out, "{line}").and_then(|()| out.flush());
+                printed = out.say(PLAIN, &line).and_then(|()| out.flush());
             }
         });
         bar.inc(1);

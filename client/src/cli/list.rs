@@ -1,14 +1,12 @@
 //! `fitme list`: the records of a collection, latest first, as a table or as JSON.
 
-use std::io::Write;
-
 use comfy_table::{Cell, CellAlignment, Color, Table};
 use fitme_core::collection::Collection;
 use fitme_core::store::{ListQuery, Listed, Store, Sync};
 use serde_json::Value;
 
 use super::describe::{self, MEASURED, Units, list, real, text};
-use super::out::{self, FAINT, Out};
+use super::out::{self, FAINT, Out, PLAIN};
 use super::when::{self, Moment};
 use super::{Refusal, json, pick};
 
@@ -74,14 +72,13 @@ pub fn run(wanted: Wanted, store: &Store, out: &mut Out) -> Result<(), Refusal> 
         return json::records(store, listed.into_iter().map(|listed| listed.doc_id), out);
     }
     if listed.is_empty() {
-        writeln!(out, "{}", nothing(&query))?;
-        return Ok(());
+        return Ok(out.say(PLAIN, nothing(&query))?);
     }
     let mut table = table(collection, &listed, store, out)?;
     out.print(&mut table)?;
     if more {
         let hint = format!("these are the latest {limit}: --limit N shows more, --since and --until others");
-        writeln!(out, "{}", out.paint(FAINT, hint))?;
+        out.say(FAINT, hint)?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use fitme_core::store::Store;
 
-use super::out::{FAINT, GOOD, Out, WAITING};
-use super::{Refusal, question, runtime};
+use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
+use super::{Refusal, describe, question, runtime};
 use crate::error::ServerError;
 use crate::home::Home;
 use crate::{devices, sync};
@@ -17,9 +17,9 @@ pub struct How {
     /// Keep everything here, locked, for the next login of the same account
     #[arg(long, conflicts_with = "discard")]
     keep: bool,
-    /// Remove everything here, also what the server does not have
+    /// Remove everything here, also what the server does not have, and what an earlier --keep has locked
     #[arg(long)]
-    discard: bool,
+    pub discard: bool,
     /// Do not ask before discarding
     #[arg(long, requires = "discard")]
     yes: bool,
@@ -45,7 +45,7 @@ pub enum LogoutError {
     #[error("there is no terminal to ask on: say --discard --yes if all of it may go")]
     NobodyToAsk,
     /// The answer was not yes.
-    #[error("nothing was discarded, and you are still logged in")]
+    #[error("nothing was discarded, and nothing has changed")]
     NotConfirmed,
 }
 
@@ -55,6 +55,9 @@ pub enum LogoutError {
 /// [`Refusal`] where something would be lost.
 pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<(), Refusal> {
     let identity = store.identity()?.ok_or(ServerError::NoAccount)?;
+    if store.is_locked()? {
+        return discard_locked(how.yes, &identity.email, home, store, out);
+    }
     if how.discard {
         confirm(how.yes, unsent(&mut store)?, out)?;
     } else if !how.keep {
@@ -84,8 +87,21 @@ pub fn run(how: &How, home: &Home, mut store: Store, out: &mut Out) -> Result<()
     }
     drop(store);
     home.empty()?;
-    writeln!(out, "{}; this home is empty", out.paint(GOOD, "logged out"))?;
-    Ok(())
+    Ok(out.say(PLAIN, format!("{}; this home is empty", out.paint(GOOD, "logged out")))?)
+}
+
+/// Empties a home that was logged out with `--keep`, without its account: it may have been erased, and nobody can log in then.
+fn discard_locked(yes: bool, email: &str, home: &Home, mut store: Store, out: &mut Out) -> Result<(), Refusal> {
+    let records = store.status()?.records.iter().map(|(_, count)| count).sum();
+    let (held, unsent) = (describe::count(records, "record"), unsent(&mut store)?);
+    let lost =
+        format!("this home holds {held} of {email}; {} not on the server and will be lost for ever", count(unsent));
+    out.say(if unsent > 0 { WAITING } else { FAINT }, lost)?;
+    out.say(FAINT, "the rest is on the server, unless the account was erased")?;
+    ask(yes, out)?;
+    drop(store);
+    home.empty()?;
+    Ok(out.say(GOOD, "this home is empty")?)
 }
 
 /// A device that was reported lost, or whose account was erased, keeps nothing, also what it did not send; one that was
@@ -112,12 +128,16 @@ fn count(changes: u64) -> String {
 
 fn confirm(yes: bool, unsent: u64, out: &mut Out) -> Result<(), Refusal> {
     let lost = format!("{} not on the server and will be lost for ever", count(unsent));
-    writeln!(out, "{}", out.paint(if unsent > 0 { WAITING } else { FAINT }, lost))?;
+    out.say(if unsent > 0 { WAITING } else { FAINT }, lost)?;
+    if unsent == 0 { Ok(()) } else { ask(yes, out) }
+}
+
+fn ask(yes: bool, out: &mut Out) -> Result<(), Refusal> {
     out.flush()?;
-    if yes || unsent == 0 {
+    if yes {
         return Ok(());
     }
-    match question::typed("Type yes to discard them: ")?.as_deref() {
+    match question::typed("Type yes to discard it: ")?.as_deref() {
         None => Err(LogoutError::NobodyToAsk.into()),
         Some("yes") => Ok(()),
         Some(_) => Err(LogoutError::NotConfirmed.into()),

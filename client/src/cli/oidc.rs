@@ -5,7 +5,7 @@ use std::io::Write;
 use fitme_core::store::{Adoption, Store};
 
 use super::account::{Secret, Typed, secret};
-use super::out::{FAINT, GOOD, Out};
+use super::out::{FAINT, GOOD, Out, PLAIN};
 use super::{Refusal, runtime};
 use crate::account::Joining;
 use crate::error::ServerError;
@@ -44,13 +44,14 @@ pub fn link(how: &Link, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
         Ok::<_, Refusal>(waiting.link(store).await?)
     })?;
     let by = "from now on `fitme login --oidc` enters it as well";
-    writeln!(out, "{} with {}", out.paint(GOOD, "linked"), identity.email)?;
-    writeln!(out, "{}", out.paint(FAINT, by))?;
+    out.say(PLAIN, format!("{} with {}", out.paint(GOOD, "linked"), identity.email))?;
+    out.say(FAINT, by)?;
     Ok(())
 }
 
 /// A person who waits must see it now.
 fn show(waiting: &Waiting, out: &mut Out) -> Result<(), Refusal> {
-    writeln!(out, "open this address in a browser of this computer, and sign in there:\n  {}", waiting.url())?;
+    out.say(PLAIN, "open this address in a browser of this computer, and sign in there:")?;
+    writeln!(out, "{}", waiting.url())?;
     Ok(out.flush()?)
 }

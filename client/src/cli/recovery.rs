@@ -4,7 +4,7 @@ use std::io::Write;
 
 use fitme_core::store::Store;
 
-use super::account::{NEW_PASSWORD_VARIABLE, Secret, secret};
+use super::account::{Secret, secret};
 use super::out::{FAINT, GOOD, Out, PLAIN, STRONG};
 use super::{Refusal, runtime};
 use crate::recovery;
@@ -60,8 +60,9 @@ pub enum Totp {
 /// [`Refusal`] from the server.
 pub fn confirm(confirm: Confirm, store: &Store, out: &mut Out) -> Result<(), Refusal> {
     let server = server(confirm.server, store)?;
-    runtime()?.block_on(recovery::confirm(&server, &confirm.token))?;
-    Ok(writeln!(out, "{}", out.paint(GOOD, "the address is confirmed"))?)
+    let email = runtime()?.block_on(recovery::confirm(&server, &confirm.token))?;
+    let whose = email.map_or_else(|| "the address is".to_owned(), |email| format!("{email} is"));
+    Ok(out.say(GOOD, format!("{whose} confirmed"))?)
 }
 
 /// Changes the password, or brings a forgotten one back.
@@ -77,15 +78,18 @@ pub fn password(how: Password, store: &mut Store, out: &mut Out) -> Result<(), R
     }
     if let Some(token) = how.token {
         let server = server(how.server, store)?;
-        let new = secret(None, Secret::New { variable: NEW_PASSWORD_VARIABLE })?;
+        let new = secret(None, Secret::Next)?;
         runtime()?.block_on(recovery::reset_password(&server, &token, &new))?;
-        let done = out.paint(GOOD, "password changed");
-        return Ok(writeln!(out, "{done}; every device has to log in again")?);
+        return say_changed("every device", out);
     }
-    let old = secret(None, Secret::Known)?;
-    let new = secret(None, Secret::New { variable: NEW_PASSWORD_VARIABLE })?;
+    let old = secret(None, Secret::Current)?;
+    let new = secret(None, Secret::Next)?;
     runtime()?.block_on(recovery::change_password(store, &old, &new))?;
-    Ok(writeln!(out, "{}; every other device has to log in again", out.paint(GOOD, "password changed"))?)
+    say_changed("every other device", out)
+}
+
+fn say_changed(who: &str, out: &mut Out) -> Result<(), Refusal> {
+    Ok(out.say(PLAIN, format!("{}; {who} has to log in again", out.paint(GOOD, "password changed")))?)
 }
 
 /// Turns the second factor on or off.
@@ -96,19 +100,24 @@ pub fn totp(what: Totp, store: &mut Store, out: &mut Out) -> Result<(), Refusal>
     match what {
         Totp::On => {
             let factor = runtime()?.block_on(recovery::begin_totp(store))?;
+            out.say(PLAIN, "enter this secret into an app that makes codes, or the link as a QR code:")?;
+            // Both are copied: neither is broken.
             writeln!(out, "{}\n{}", out.paint(STRONG, factor.secret), out.paint(FAINT, factor.uri))?;
-            writeln!(out, "enter it into an app that makes codes, then `fitme totp confirm CODE`")?;
+            let next = "logins ask for codes once `fitme totp confirm CODE` was given the first one";
+            out.say(PLAIN, next)?;
         }
         Totp::Confirm { code } => {
             let codes = runtime()?.block_on(recovery::confirm_totp(store, &code))?;
-            writeln!(out, "{}; each of these stands in for a code, once:", out.paint(GOOD, "logins need a code now"))?;
+            let now = out.paint(GOOD, "logins need a code from now on");
+            let why = "keep these recovery codes for when the app is gone, each stands in for a code once:";
+            out.say(PLAIN, format!("{now}; {why}"))?;
             for code in codes {
                 writeln!(out, "  {}", out.paint(STRONG, code))?;
             }
         }
         Totp::Off { code } => {
             runtime()?.block_on(recovery::end_totp(store, &code))?;
-            writeln!(out, "{}", out.paint(GOOD, "logins need no code any more"))?;
+            out.say(GOOD, "logins need no code any more")?;
         }
     }
     Ok(())

@@ -47,7 +47,7 @@ fn service(name: &str) -> Result<&'static Service, String> {
 pub fn allow(permission: &Permission, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     let Permission { service, moods } = permission;
     consent::allow(service, *moods, store, out)?;
-    writeln!(out, "{}", out.paint(FAINT, "it takes effect everywhere with the next `fitme sync`"))?;
+    out.say(FAINT, "it takes effect everywhere with the next `fitme sync`")?;
     Ok(())
 }
 
@@ -56,16 +56,24 @@ pub fn allow(permission: &Permission, store: &mut Store, out: &mut Out) -> Resul
 /// # Errors
 /// [`Refusal`] as the store gives it.
 pub fn at_sign_up(said: &AtSignUp, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let nobody_to_ask = said.allow_none || !said.allow.is_empty() || !io::stdin().is_terminal();
+    let is_said = said.allow_none || !said.allow.is_empty();
+    let nobody_to_ask = is_said || !io::stdin().is_terminal();
+    let mut allowed = Vec::new();
     for service in &SERVICES {
-        let allowed = if nobody_to_ask { said.allow.contains(&service) } else { asked(service, out)? };
-        if allowed {
+        let yes = if nobody_to_ask { said.allow.contains(&service) } else { asked(service, out)? };
+        if yes {
             consent::allow(service, false, store, out)?;
+            allowed.push(service.name);
         }
     }
-    let hint =
-        "`fitme allow insights` or `fitme allow notifications` lets a service see something, `fitme revoke` ends it";
-    writeln!(out, "{}", out.paint(FAINT, hint))?;
+    match allowed.first() {
+        Some(one) => {
+            out.say(FAINT, format!("it takes effect with the next `fitme sync`; `fitme revoke {one}` ends it"))?
+        }
+        // Who has said no need not be asked again.
+        None if is_said => {}
+        None => out.say(FAINT, "no service sees anything of yours; `fitme allow insights` would let one")?,
+    }
     Ok(())
 }
 

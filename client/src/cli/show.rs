@@ -10,7 +10,7 @@ use fitme_core::store::{Change, Shown, Store, Sync};
 use serde_json::Value;
 
 use super::describe::{self, list, quantity, text, words};
-use super::out::{self, BAD, FAINT, GOOD, Out, STRONG, WAITING};
+use super::out::{self, BAD, FAINT, GOOD, Out, PLAIN, STRONG, WAITING};
 use super::{Refusal, consent, json, pick, when};
 use crate::fit::device_label;
 
@@ -30,13 +30,11 @@ pub fn run(id: &str, history: bool, as_json: bool, store: &Store, out: &mut Out)
         return json::one(&shown, changes.as_deref(), out);
     }
     head(&shown, out)?;
-    fields(&shown.record, out)?;
+    fields(&shown, out)?;
     lists(&shown.record, out)?;
     if let Some(note) = text(&shown.record, "note") {
         writeln!(out)?;
-        let mut table = out.table(&[]);
-        table.add_row(vec![Cell::new(note)]);
-        out.print(&mut table)?;
+        out.say(PLAIN, note)?;
     }
     source(&shown.record, out)?;
     warnings(&shown, store, out)?;
@@ -52,7 +50,7 @@ pub fn run(id: &str, history: bool, as_json: bool, store: &Store, out: &mut Out)
 fn head(shown: &Shown, out: &mut Out) -> Result<(), Refusal> {
     let title = describe::title(shown.collection, &shown.record);
     let title = title.unwrap_or_else(|| format!("{} without a name", describe::noun(shown.collection)));
-    writeln!(out, "{}", out.paint(STRONG, title))?;
+    out.say(STRONG, title)?;
     let zone = text(&shown.record, "zone");
     let time = shown.at.map(|at| {
         let end = shown.record.get("end").and_then(Value::as_i64).map(|end| when::show_end(end, at, zone));
@@ -66,9 +64,9 @@ fn head(shown: &Shown, out: &mut Out) -> Result<(), Refusal> {
     };
     let trashed = shown.trashed.then(|| out.paint(BAD, "in the trash"));
     let line: Vec<_> = [time, Some(state), trashed].into_iter().flatten().collect();
-    writeln!(out, "{}", line.join(" · "))?;
+    out.say(PLAIN, line.join(" · "))?;
     let name = format!("{} {}", describe::noun(shown.collection), shown.doc_id);
-    Ok(writeln!(out, "{}", out.paint(FAINT, name))?)
+    Ok(out.say(FAINT, name)?)
 }
 
 fn zone_words(record: &Value) -> String {
@@ -77,9 +75,11 @@ fn zone_words(record: &Value) -> String {
 }
 
 /// The single values, by name; groups are opened.
-fn fields(record: &Value, out: &mut Out) -> Result<(), Refusal> {
+fn fields(shown: &Shown, out: &mut Out) -> Result<(), Refusal> {
     let mut rows = Vec::new();
-    for (key, value) in record.as_object().into_iter().flatten().filter(|(key, _)| !PLACED.contains(&key.as_str())) {
+    // The head has the zone beside the time; the profile's belongs to no time.
+    let is_here = |key: &str| !PLACED.contains(&key) || (key == "zone" && shown.at.is_none());
+    for (key, value) in shown.record.as_object().into_iter().flatten().filter(|(key, _)| is_here(key)) {
         match (key.as_str(), value) {
             ("blood_pressure", pressure) => rows.extend(describe::pressure(pressure).map(|shown| (key.clone(), shown))),
             (_, Value::Object(group)) if quantity(value).is_none() => {
@@ -213,23 +213,25 @@ fn source(record: &Value, out: &mut Out) -> Result<(), Refusal> {
     let file: String = text(source, "file_hash").unwrap_or("unknown").chars().take(8).collect();
     let session = source.get("session").and_then(Value::as_i64).unwrap_or_default() + 1;
     let line = format!("recorded by {device}, imported from file {file}…, session {session}");
-    Ok(writeln!(out, "\n{}", out.paint(FAINT, line))?)
+    writeln!(out)?;
+    Ok(out.say(FAINT, line)?)
 }
 
 /// What a person should look at: problems, and fields that two devices set differently.
 fn warnings(shown: &Shown, store: &Store, out: &mut Out) -> Result<(), Refusal> {
     for flag in &shown.flags {
-        writeln!(out, "{} {flag}", out.paint(WAITING, "look:"))?;
+        out.say(PLAIN, format!("{} {flag}", out.paint(WAITING, "look:")))?;
     }
     let own = store.own_actors()?;
     for conflict in &shown.conflicts {
-        writeln!(out, "{} {} was set differently by two devices:", out.paint(WAITING, "differs:"), conflict.field)?;
+        let differs = out.paint(WAITING, "differs:");
+        out.say(PLAIN, format!("{differs} {} was set differently by two devices:", conflict.field))?;
         for (index, value) in conflict.values.iter().enumerate() {
             let who = if own.contains(&value.actor) { "this device" } else { "another device" };
             let shown_here = if index + 1 == conflict.values.len() { ", shown" } else { "" };
             let what = scalar(&conflict.field, &value.value);
             let who = out.paint(FAINT, format!("{who}, {}{shown_here}", when::show(value.time_ms, None)));
-            writeln!(out, "  {what}  {who}")?;
+            out.say(PLAIN, format!("  {what}  {who}"))?;
         }
     }
     Ok(())
@@ -243,7 +245,7 @@ fn history_table(changes: &[Change], shown: &Shown, another: &str, out: &mut Out
             out::faint(pick::short_state(change.hash)),
             Cell::new(when),
             Cell::new(who(change, shown.doc_id, another)),
-            Cell::new(touched(&change.fields)),
+            Cell::new(touched(change)),
         ]);
     }
     Ok(out.print(&mut table)?)
@@ -266,15 +268,21 @@ fn who(change: &Change, doc_id: DocId, another: &str) -> String {
 }
 
 /// The fields a change touched: few as an edit names them, many by the parts of the record.
-fn touched(fields: &[String]) -> String {
+fn touched(change: &Change) -> String {
     const IN_FULL: usize = 3;
+    // Both are a matter of one field, and of opposite meaning.
+    let moved = change.trashed.map(|trashed| if trashed { "moved to the trash" } else { "taken out of the trash" });
+    let fields: Vec<_> = change.fields.iter().filter(|field| moved.is_none() || *field != "trashed").collect();
+    if let Some(moved) = moved {
+        return std::iter::once(moved).chain(fields.into_iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
+    }
     if fields.is_empty() {
         return "made the record".to_owned();
     }
     if fields.len() <= IN_FULL {
-        return fields.join(", ");
+        return change.fields.join(", ");
     }
-    let part = |field: &String| match field.split('.').next() {
+    let part = |field: &&String| match field.split('.').next() {
         Some("zone_file" | "zone_guess") => "zone".to_owned(),
         part => part.unwrap_or_default().to_owned(),
     };

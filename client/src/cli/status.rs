@@ -1,18 +1,15 @@
-//! `fitme status` and `fitme rejected`: how far this home has come, and what the server refused.
+//! `fitme status`: how far this home has come.
 
 use std::io::Write;
 use std::path::Path;
 
 use anstyle::Style;
-use comfy_table::Cell;
-use fitme_core::store::{RejectedWrite, Status, Store};
-use fitme_core::wire::ERASED;
-use serde_json::{Map, Value, json};
+use fitme_core::store::{SentAgain, Status, Store};
+use serde_json::{Value, json};
 
 use super::describe::{count, number};
-use super::out::{self, BAD, FAINT, GOOD, Out, PLAIN, WAITING};
-use super::{Refusal, json, pick, when};
-use crate::record_json;
+use super::out::{BAD, FAINT, GOOD, Out, PLAIN, WAITING};
+use super::{Refusal, json, when};
 
 /// A clock that is off by less is nothing to tell a person of.
 const CLOCK_SLACK_MS: u64 = 2_000;
@@ -29,7 +26,8 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
         let account = identity.map(
             |identity| json!({ "email": identity.email, "server": identity.server, "device": identity.device_name }),
         );
-        return json::document(&as_document(&status, account, home, store.clock_offset_ms()?), out);
+        let others = (store.clock_offset_ms()?, store.sent_again()?);
+        return json::document(&as_document(&status, account, home, others), out);
     }
     let account = match &identity {
         Some(identity) => {
@@ -43,11 +41,17 @@ pub fn run(as_json: bool, home: &Path, store: &mut Store, out: &mut Out) -> Resu
     };
     let mut rows = vec![("account", PLAIN, account), ("sync", colour, sync), ("records", PLAIN, records(&status))];
     if status.rejected > 0 {
-        let line = format!("{}, see `fitme rejected`; {} wait beside them", writes(status.rejected), status.waiting);
-        rows.push(("refused", BAD, line));
+        rows.push(("refused", BAD, format!("{}, see `fitme rejected`", writes(status.rejected))));
+    }
+    if status.waiting > 0 {
+        let line = format!("{} to a damaged record wait beside what was refused of it", writes(status.waiting));
+        rows.push(("waiting", BAD, line));
     }
     if status.unapplied > 0 {
         rows.push(("unread", PLAIN, format!("{}: a newer version of FitME wrote them", writes(status.unapplied))));
+    }
+    if let Some(sent) = store.sent_again()? {
+        rows.push(("restored", PLAIN, restored(sent)));
     }
     if let Some(offset) = store.clock_offset_ms()?.filter(|offset| offset.unsigned_abs() > CLOCK_SLACK_MS) {
         rows.push(("clock", PLAIN, clock(offset)));
@@ -76,7 +80,12 @@ fn locked(status: &Status, email: &str) -> String {
     format!("{unsent}locked until `fitme login --email {email}`")
 }
 
-fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offset_ms: Option<i64>) -> Value {
+fn as_document(
+    status: &Status,
+    account: Option<Value>,
+    home: &Path,
+    (clock_offset_ms, sent_again): (Option<i64>, Option<SentAgain>),
+) -> Value {
     let records: serde_json::Map<_, _> =
         status.records.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
     json!({ "status": {
@@ -88,6 +97,7 @@ fn as_document(status: &Status, account: Option<Value>, home: &Path, clock_offse
         "waiting": status.waiting,
         "unapplied": status.unapplied,
         "clock_offset_ms": clock_offset_ms,
+        "sent_again": sent_again.map(|sent| json!({ "entries": sent.entries, "last_at": sent.at })),
         "records": records,
     }})
 }
@@ -97,7 +107,7 @@ fn sync(status: &Status, has_account: bool) -> (Style, String) {
         status.oldest_pending_at.map(|at| format!(" since {}", when::show(at, None).trim())).unwrap_or_default();
     match (status.pending, has_account) {
         (0, true) if status.rejected + status.waiting > 0 => {
-            (WAITING, "all but what the server refused, and what waits for that, is on the server".to_owned())
+            (WAITING, "all but what the server refused is on the server".to_owned())
         }
         (0, true) => (GOOD, "everything is on the server".to_owned()),
         (0, false) => (PLAIN, "nothing to send yet".to_owned()),
@@ -116,50 +126,13 @@ fn records(status: &Status) -> String {
     if counts.is_empty() { "none yet; `fitme log --help` shows how to start".to_owned() } else { counts.join(" · ") }
 }
 
+fn restored(sent: SentAgain) -> String {
+    let entries = if sent.entries == 1 { "entry" } else { "entries" };
+    let (number, at) = (number(sent.entries as f64, 0), when::show(sent.at, None));
+    format!("the server had lost {number} {entries}, which this device sent again; last {}", at.trim())
+}
+
 fn clock(offset_ms: i64) -> String {
     let seconds = number(offset_ms.unsigned_abs() as f64 / 1_000.0, 1);
     format!("this device's clock is {seconds} s {} the server's", if offset_ms > 0 { "behind" } else { "ahead of" })
-}
-
-/// Prints the writes that the server refused.
-///
-/// # Errors
-/// [`Refusal`] as the store gives it.
-pub fn rejected(as_json: bool, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
-    let own = store.rejected()?.into_iter().map(|write| (None, write));
-    let rejected: Vec<_> =
-        own.chain(store.rejected_of_others()?.into_iter().map(|(of, write)| (Some(of), write))).collect();
-    if as_json {
-        return json::document(
-            &json!({ "rejected": rejected.iter().map(|(of, write)| rejection(of.as_deref(), write)).collect::<Vec<_>>() }),
-            out,
-        );
-    }
-    if rejected.is_empty() {
-        writeln!(out, "the server refused nothing")?;
-        return Ok(());
-    }
-    let mut table = out.table(&["id", "of", "when", "why"]);
-    for (of, write) in &rejected {
-        table.add_row(vec![
-            out::faint(pick::short(write.doc_id)),
-            Cell::new(of.as_ref().map_or(write.collection.clone(), |of| format!("{} of {of}", write.collection))),
-            Cell::new(when::show(write.rejected_at, None)),
-            Cell::new(format!("{} ({})", write.message, write.code)),
-        ]);
-    }
-    out.print(&mut table)?;
-    let hint = "what you wrote is kept: `fitme rejected --json` prints it in full";
-    writeln!(out, "{}", out.paint(FAINT, hint))?;
-    if rejected.iter().any(|(_, write)| write.code == ERASED) {
-        let hint = "of a record that was erased it is kept until `fitme rejected --discard ID`";
-        writeln!(out, "{}", out.paint(FAINT, hint))?;
-    }
-    Ok(())
-}
-
-fn rejection(of: Option<&str>, write: &RejectedWrite) -> Value {
-    let mut fields = Map::from_iter([("person".to_owned(), json!(of))]);
-    fields.extend(record_json::rejected(write));
-    Value::Object(fields)
 }

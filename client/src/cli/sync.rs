@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
+use fitme_core::limits;
+use fitme_core::session::Progress;
 use fitme_core::store::{Ended, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::describe::{count, number};
-use super::out::{FAINT, GOOD, Out, WAITING};
+use super::out::{FAINT, GOOD, Out, PLAIN, WAITING};
 use super::{Refusal, WRITER, describe, pick, runtime};
 use crate::error::ServerError;
 use crate::home::Home;
@@ -39,13 +41,15 @@ pub struct How {
 /// [`Refusal`] where the server cannot be reached or refuses.
 pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refusal> {
     store.identity()?.ok_or(ServerError::NoAccount)?;
+    if store.was_left_open() {
+        store.check()?;
+    }
     if how.watch {
         return runtime()?.block_on(watch(home, store, out));
     }
     let before = pending(store)?;
     let progress = spinner(before);
-    let report = runtime()?
-        .block_on(async { if how.once { once::until_synced(store).await } else { sync::until_synced(store).await } });
+    let report = runtime()?.block_on(until_synced(how, store, &progress));
     progress.finish_and_clear();
     let report = report?;
     let settled = before.saturating_sub(pending(store)?);
@@ -53,6 +57,40 @@ pub fn run(how: &How, home: &Home, store: &mut Store, out: &mut Out) -> Result<(
     let gone: u64 = report.ended.iter().map(|ended| ended.unsent).sum();
     let sent = settled.saturating_sub(report.refused as u64 + gone);
     Ok(print(&report, sent, out)?)
+}
+
+/// Syncs, and shows how many records have come where this device is far behind.
+async fn until_synced(how: &How, store: &mut Store, bar: &ProgressBar) -> Result<Report, ServerError> {
+    let (news, mut heard) = mpsc::channel(NEWS_WAITING);
+    let syncing = async {
+        match how.once {
+            true => once::until_synced_telling(store, Some(news)).await,
+            false => sync::until_synced_telling(store, Some(news)).await,
+        }
+    };
+    let showing = async {
+        while let Some(news) = heard.recv().await {
+            if let News::Received(_, progress) = news {
+                bar.set_message(received(&progress));
+            }
+        }
+    };
+    let (report, ()) = tokio::join!(syncing, showing);
+    report
+}
+
+/// `receiving: 1,200 of 10,000 records; those of the last 90 days are here`
+fn received(progress: &Progress) -> String {
+    // How many there are is said after the recent ones.
+    let of = match progress.total {
+        0 => String::new(),
+        total => format!(" of {}", number(total.max(progress.stored) as f64, 0)),
+    };
+    let recent = match progress.has_recent {
+        true => format!("; those of the last {} days are here", limits::BOOTSTRAP_RECENT_DAYS),
+        false => String::new(),
+    };
+    format!("receiving: {}{of} records{recent}", number(progress.stored as f64, 0))
 }
 
 /// Changes to be sent, those for others included.
@@ -75,16 +113,19 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     let moved = format!("{} sent, {changed} changed here", number(sent as f64, 0));
     let (up, down, ms) = (bytes(report.bytes_out), bytes(report.bytes_in), report.took.as_millis());
     let cost = out.paint(FAINT, format!("· {up} up, {down} down, {ms} ms"));
-    writeln!(out, "{}: {moved} {cost}", out.paint(GOOD, "synced"))?;
+    out.say(PLAIN, format!("{}: {moved} {cost}", out.paint(GOOD, "synced")))?;
     if report.erased > 0 {
-        writeln!(out, "{}", out.paint(WAITING, erased(report.erased)))?;
+        out.say(WAITING, erased(report.erased))?;
     }
     for gone in &report.ended {
         out.say(WAITING, ended(gone))?;
     }
+    if report.sent_again > 0 {
+        out.say(WAITING, sent_again(report.sent_again))?;
+    }
     if report.refused > 0 {
         let refused = format!("the server refused {}: see `fitme rejected`", changes(report.refused as u64));
-        writeln!(out, "{}", out.paint(WAITING, refused))?;
+        out.say(WAITING, refused)?;
     }
     Ok(())
 }
@@ -92,9 +133,14 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
 fn ended(Ended { name, collection, unsent }: &Ended) -> String {
     let lost = match unsent {
         0 => String::new(),
-        unsent => format!(", and {} of yours with it", changes(*unsent)),
+        unsent => format!("; the server had not taken {} of yours: see `fitme rejected`", changes(*unsent)),
     };
     format!("{name} no longer shares {collection}: removed here{lost}")
+}
+
+fn sent_again(entries: usize) -> String {
+    let noun = if entries == 1 { "entry" } else { "entries" };
+    format!("the server was restored, {} {noun} sent again", number(entries as f64, 0))
 }
 
 fn erased(records: usize) -> String {
@@ -123,7 +169,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut seen = reader.others_version()?;
     let mut told = None;
-    writeln!(out, "{}", out.paint(FAINT, "watching; Ctrl-C ends it"))?;
+    out.say(FAINT, "watching; Ctrl-C ends it")?;
     out.flush()?;
     let session = sync::watch(store, &mut written, &news);
     tokio::pin!(session);
@@ -143,6 +189,7 @@ async fn watch(home: &Home, store: &mut Store, out: &mut Out) -> Result<(), Refu
                 told = offline;
             }
             _ = looks.tick() => {
+                reader.check_in_place()?;
                 let version = reader.others_version()?;
                 if version != seen && reader.has_pending()? {
                     // A full channel already says that there is something to send.
@@ -163,28 +210,31 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Synced => writeln!(out, "{now}  {}", out.paint(GOOD, "everything is on both sides"))?,
         News::Refused(count) => {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
-            writeln!(out, "{now}  {}", out.paint(WAITING, refused))?;
+            out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, refused)))?;
         }
+        News::SentAgain(entries) => out.say(WAITING, format!("{plain}  {}", sent_again(*entries)))?,
         News::Offline { reason, .. } => {
             out.say(WAITING, format!("{plain}  offline: {reason}; trying again until it works"))?;
         }
         News::Revoked(gone) => {
             out.say(WAITING, format!("{plain}  {}", ended(gone)))?;
         }
+        News::Received(_, progress) => writeln!(out, "{now}  {}", out.paint(FAINT, received(progress)))?,
         News::Applied(applied) => {
             for (owner, documents) in &applied.of_others {
                 let name = reader.others()?.into_iter().find(|other| other.account == *owner);
                 let name = name.map_or_else(|| "somebody".to_owned(), |other| other.name);
-                writeln!(out, "{now}  {name}: {} changed", count(documents.len() as u64, "record"))?;
+                out.say(PLAIN, format!("{now}  {name}: {} changed", count(documents.len() as u64, "record")))?;
             }
             for doc_id in applied.documents.iter().take(NAMED) {
                 if let Some(shown) = reader.show(*doc_id)? {
                     let title = describe::title(shown.collection, &shown.record).unwrap_or_default();
-                    writeln!(out, "{now}  {} {}  {title}", describe::noun(shown.collection), pick::short(*doc_id))?;
+                    let (noun, id) = (describe::noun(shown.collection), pick::short(*doc_id));
+                    out.say(PLAIN, format!("{now}  {noun} {id}  {title}"))?;
                 }
             }
             if !applied.erased.is_empty() {
-                writeln!(out, "{now}  {}", out.paint(WAITING, erased(applied.erased.len())))?;
+                out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, erased(applied.erased.len()))))?;
             }
             if let Some(more @ 1..) = applied.documents.len().checked_sub(NAMED) {
                 writeln!(out, "{now}  and {more} more")?;

@@ -138,14 +138,19 @@ fn a_home_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn a_file_is_no_home_and_neither_is_what_no_store_wrote() {
+fn a_file_is_no_home_and_what_no_store_wrote_is_put_aside() {
     let alice = Device::new();
     let file = alice.folder().join("file");
     std::fs::write(&file, "not a home").unwrap();
     assert!(alice.is_refused(&["--home", file.to_str().unwrap(), "status"]).contains("is not a directory"));
     std::fs::create_dir(alice.home()).unwrap();
-    std::fs::write(alice.home().join("fitme.db"), "this is no database, whatever its name says").unwrap();
-    assert!(alice.is_refused(&["status"]).contains("not a database"));
+    let spoilt = "this is no database, whatever its name says";
+    std::fs::write(alice.home().join("fitme.db"), spoilt).unwrap();
+    // A home whose first page was spoilt looks like that, too: it is kept, and one can go on.
+    let status = said(&mut alice.command(&["status"]));
+    assert!(status.code == 0 && status.err.contains("the file of this home was damaged"), "{status:?}");
+    let kept = std::fs::read_to_string(alice.home().join("fitme.db.damaged-1")).unwrap();
+    assert_eq!(kept, spoilt);
 }
 
 #[test]

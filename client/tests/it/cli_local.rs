@@ -173,18 +173,39 @@ fn alice_logs_her_day_and_finds_it_in_the_lists() {
     assert!(alice.does(&["list", "moods"]).contains("bad"));
 }
 
+/// Sentences went to the edge and beyond, the title of a workout, what a service sees and why something was refused among them.
 #[test]
 fn every_line_fits_a_terminal_of_80_columns() {
     let alice = alice();
-    let mut shown: Vec<String> = COLLECTIONS.iter().map(|collection| alice.does(&["list", collection])).collect();
-    for collection in COLLECTIONS {
-        for record in alice.records(collection) {
-            shown.push(alice.does(&["show", short(&record), "--history"]));
-        }
+    let long = "word ".repeat(40);
+    let on_terminal = |arguments: &[&str]| {
+        let said = said(alice.command(arguments).env("COLUMNS", "80"));
+        said.out + &said.err
+    };
+    let mut shown = vec![on_terminal(&["log", "workout", "--title", &long, "--note", &long, "--set", "Row 5x60kg"])];
+    shown.extend(
+        [&["allow", "insights"][..], &["grants"], &["status"], &["show", "deadbeef"], &["rejected"]].map(on_terminal),
+    );
+    shown.extend(COLLECTIONS.map(|collection| on_terminal(&["list", collection])));
+    for record in COLLECTIONS.iter().flat_map(|collection| alice.records(collection)) {
+        shown.push(on_terminal(&["show", short(&record), "--history"]));
     }
     for line in shown.iter().flat_map(|text| text.lines()) {
         assert!(line.chars().count() <= 80, "{line}");
     }
+}
+
+/// The names of feeds were broken in the middle: `insights/tra` on one line, `ining +` on the next.
+#[test]
+fn what_is_shared_is_listed_by_whole_words() {
+    let alice = Device::new();
+    assert!(alice.does(&["allow", "notifications"]).lines().all(|line| !line.contains('+')), "nothing to write");
+    assert!(alice.does(&["allow", "insights"]).contains("insights/training\u{a0}+"));
+    let grants = said(alice.command(&["grants"]).env("COLUMNS", "80")).out;
+    for whole in ["measurements,", "insights/training\u{a0}+", "insights/nutrition\u{a0}+", "+ also to write"] {
+        assert!(grants.contains(whole), "{whole} is not in\n{grants}");
+    }
+    assert!(alice.does(&["revoke", "insights"]).contains("what insights saw"));
 }
 
 /// The loads of a workout are never converted on the way in and out: 90 lb would come back as 90.00000000000001 lb.
@@ -236,6 +257,20 @@ fn trash_can_be_undone() {
     alice.does(&["restore", id]);
     assert_eq!(alice.only("moods")["record"], mood["record"]);
     assert!(alice.does(&["restore", id]).starts_with("nothing to change"));
+    let history = alice.does(&["show", id, "--history"]);
+    let told: Vec<_> =
+        history.lines().filter_map(|line| line.split_once("this device  ")).map(|(_, what)| what).collect();
+    assert_eq!(told[1..], ["moved to the trash", "taken out of the trash"], "{history}");
+}
+
+#[test]
+fn the_profile_shows_its_zone() {
+    assert!(
+        alice()
+            .does(&["show", "profile"])
+            .lines()
+            .any(|line| line.starts_with("zone ") && line.ends_with("Europe/Rome"))
+    );
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::BadChange;
 use super::reader::{Reader, damaged};
 use crate::limits;
 
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-const CHECKSUM_BYTES: u64 = 4;
+pub(super) const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+pub(super) const CHECKSUM_BYTES: u64 = 4;
 const CHUNK_TYPE_CHANGE: u8 = 1;
-const HASH_BYTES: u64 = 32;
+pub(super) const HASH_BYTES: u64 = 32;
 /// automerge 0.12 writes at most 14; a later one may know a few more.
 const COLUMNS_MAX: u64 = 32;
 const DEFLATED: u32 = 0b1000;

@@ -7,6 +7,7 @@ use super::{blank, project};
 use crate::change::ReadChange;
 use crate::collection::Collection;
 use crate::id::DocId;
+use crate::merge;
 use crate::policy::{self, Access, AccountId, Permit, Purpose, Role};
 
 /// Feeds that one grant may name: more than an account has.
@@ -148,7 +149,7 @@ impl Consent {
     pub fn of_change(read: &ReadChange) -> Result<Self, BadConsent> {
         let unreadable = BadConsent::Field { kind: "consent", field: "kind", expected: "grant or revocation" };
         let mut doc = blank();
-        doc.apply_changes([read.change().clone()]).map_err(|_| unreadable.clone())?;
+        merge::apply_read(&mut doc, vec![read.change().clone()]).map_err(|_| unreadable.clone())?;
         let projection = project(&doc, Collection::Grants);
         // Trashed from the start it would be in force and in no list.
         if projection.trashed {

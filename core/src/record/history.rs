@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use automerge::legacy::{Key, ObjectId, Op, OpId, OpType};
-use automerge::{Automerge, ExpandedChange};
+use automerge::{Automerge, ExpandedChange, ScalarValue};
 
+use super::shape::TRASHED;
 use crate::id::{ActorId, ChangeHash};
+use crate::merge::{self, MergeError};
 
 /// Bytes of a path. Those of the tables have far fewer; what lies deeper than that is not named.
 const PATH_BYTES: usize = 1 << 10;
@@ -25,13 +27,19 @@ pub struct HistoryItem {
     pub operations: u64,
     /// What it touched, as a patch names it: `title`, `exercises.3fk20c9x` for a new item, `exercises.3fk20c9x.name`.
     pub fields: Vec<String>,
+    /// Whether it moved the record to the trash, or took it out.
+    pub trashed: Option<bool>,
 }
 
 /// The changes of `doc`, each after those it builds on.
-pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
+///
+/// # Errors
+/// [`MergeError`] where the merge library cannot take the document apart again.
+pub fn history(doc: &Automerge) -> Result<Vec<HistoryItem>, MergeError> {
     let mut paths = HashMap::new();
-    let items = doc.get_changes(&[]).into_iter().filter_map(|change| {
-        let fields = fields(&change.decode(), &mut paths);
+    let items = merge::changes(doc)?.into_iter().filter_map(|change| {
+        let expanded = change.decode();
+        let fields = fields(&expanded, &mut paths);
         Some(HistoryItem {
             hash: ChangeHash(change.hash().0),
             actor: ActorId::from_slice(change.actor_id().to_bytes())?,
@@ -39,9 +47,10 @@ pub fn history(doc: &Automerge) -> Vec<HistoryItem> {
             time_ms: change.timestamp(),
             operations: change.len() as u64,
             fields,
+            trashed: expanded.operations.iter().rev().find_map(trashed),
         })
     });
-    items.collect()
+    Ok(items.collect())
 }
 
 fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<String> {
@@ -63,6 +72,14 @@ fn fields(change: &ExpandedChange, paths: &mut HashMap<OpId, String>) -> Vec<Str
         }
     }
     touched.into_iter().collect()
+}
+
+/// What an operation says of the trash.
+fn trashed(op: &Op) -> Option<bool> {
+    match (&op.obj, &op.key, &op.action) {
+        (ObjectId::Root, Key::Map(key), OpType::Put(ScalarValue::Boolean(trashed))) if key == TRASHED => Some(*trashed),
+        _ => None,
+    }
 }
 
 /// The path of what an operation sets; an element of a text is the text.

@@ -5,13 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::RngCore;
 
 use super::{RETRY_AFTER_HELLO, summary};
-use crate::id::FeedId;
+use crate::entry::Entry;
+use crate::id::{EntryId, FeedId};
 use crate::limits;
 use crate::policy::AccountId;
+use crate::reconcile::BadAnswer;
 use crate::store::{Applied, Batch, Ended, FeedRow, PullError, Store, StoreError};
 use crate::wire::{
-    self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Want, Welcome, WireError,
+    self, Cursors, FeedDigest, FeedPage, Frame, Goodbye, Hello, Reason, Receipt, Repair, Want, Welcome, WireError,
 };
+
+mod bootstrap;
+mod repair;
+
+pub use bootstrap::Progress;
+
+use bootstrap::Snapshots;
+use repair::Repairing;
 
 /// How long to wait, in milliseconds, before entries that were not decided are pushed again.
 const RETRY_AFTER_MS: u32 = 1_000;
@@ -28,6 +38,9 @@ pub enum SessionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server's answers in a repair do not fit.
+    #[error(transparent)]
+    Answer(#[from] BadAnswer),
     /// A frame that the server must not send now.
     #[error("the server sent {0} out of turn")]
     OutOfTurn(&'static str),
@@ -51,10 +64,14 @@ pub enum DeviceEffect {
     Send(Vec<u8>),
     /// Tell observers: records changed.
     Applied(Applied),
+    /// Tell observers: records came whole, because this device was far behind.
+    Received(Applied, Progress),
     /// Tell the person: somebody no longer shares something; it was removed from this device.
     Revoked(Ended),
     /// Tell the person: so many writes were refused.
     Refused(usize),
+    /// Tell the person: the server had lost so many entries, which are sent again.
+    SentAgain(usize),
     /// Everything written here is on the server, and everything the server had is here.
     Synced,
     /// The server ends the session.
@@ -78,6 +95,8 @@ struct InFlight {
     owner: Option<AccountId>,
     /// Numbers in the store.
     entries: Vec<i64>,
+    /// Of entries for somebody else: their store may be gone when the receipts come.
+    ids: Vec<EntryId>,
     /// Their feeds.
     feeds: Vec<FeedId>,
 }
@@ -101,7 +120,9 @@ pub struct DeviceSession {
     /// Highest accepted number by feed that the cursor has not passed.
     owed: BTreeMap<FeedId, u64>,
     unconfirmed: u64,
+    repairing: Repairing,
     reported_synced: bool,
+    snapshots: Snapshots,
 }
 
 impl DeviceSession {
@@ -118,7 +139,9 @@ impl DeviceSession {
             pushed_for: BTreeMap::new(),
             owed: BTreeMap::new(),
             unconfirmed: 0,
+            repairing: Repairing::default(),
             reported_synced: false,
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -147,6 +170,7 @@ impl DeviceSession {
                 None => return Ok(effects),
             },
         }
+        self.go_on_repairing(store, now_ms, rng, &mut effects)?;
         self.report_synced(store, &mut effects)?;
         Ok(effects)
     }
@@ -167,13 +191,17 @@ impl DeviceSession {
             summary: summary(feeds.iter().map(|row| (row.feed, row.epoch, row.cursor, row.digest))),
             cursors: fits.then_some(cursors),
             max_bytes: self.max_bytes,
+            bootstrap: store.bootstrap_tokens()?,
         };
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {
             if store.digests_wanted()? {
-                send(&Frame::Digests(digests(&feeds)), effects)?;
+                self.send_digests(&feeds, effects)?;
             }
-            self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
+            // What the server lacks goes first; that takes a socket.
+            if !store.owes_repair()? {
+                self.push_one(store, limits::ONCE_PUSH_BYTES, effects)?;
+            }
         }
         Ok(())
     }
@@ -188,15 +216,18 @@ impl DeviceSession {
     ) -> Result<(), SessionError> {
         match frame {
             Frame::Welcome(welcome) => self.welcome(store, &welcome, now_ms, rng, effects),
-            Frame::FeedGranted(granted) => Ok(store.grant(&granted)?),
+            Frame::FeedGranted(granted) => self.granted(store, granted),
+            Frame::Repair(step) => self.repair_step(store, step, now_ms, rng, effects),
             Frame::FeedRevoked(feed) => {
-                if let Some(ended) = store.revoke(feed)? {
+                self.repairing.forget(feed);
+                if let Some(ended) = store.revoke(feed, now_ms)? {
                     effects.push(DeviceEffect::Revoked(ended));
                 }
-                Ok(())
+                self.locate(store, effects)
             }
-            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, effects),
-            Frame::Entries(pages) => self.entries(store, &pages, rng, effects),
+            Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, rng, effects),
+            Frame::Entries(pages) => self.entries(store, pages, rng, effects),
+            Frame::Bootstrap { feeds, .. } => self.bootstrap(store, feeds, rng, effects),
             Frame::More(more) => {
                 self.caught_up = !more;
                 Ok(())
@@ -225,7 +256,7 @@ impl DeviceSession {
             Want::Cursors => return send(&Frame::Cursors(cursors(store)?), effects),
             // The next exchange brings them, if this one did not.
             Want::Digests if self.max_bytes > 0 => return Ok(store.want_digests(true)?),
-            Want::Digests => return send(&Frame::Digests(digests(&store.feeds()?)), effects),
+            Want::Digests => return self.send_digests(&store.feeds()?, effects),
             Want::Nothing if self.max_bytes > 0 => store.want_digests(false)?,
             Want::Nothing => {}
         }
@@ -236,6 +267,7 @@ impl DeviceSession {
         store.welcomed(welcome.installation, &welcome.merged, welcome.clock_ms - midway)?;
         self.phase = Phase::Live;
         self.caught_up = !welcome.more;
+        self.begin_repairing(store, welcome.minor, effects)?;
         self.push(store, effects)
     }
 
@@ -245,6 +277,7 @@ impl DeviceSession {
         batch: u64,
         receipts: &[Receipt],
         now_ms: i64,
+        rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let Some(pushed) = self.in_flight.pop_front() else {
@@ -254,8 +287,11 @@ impl DeviceSession {
             return Err(SessionError::OutOfTurn("receipts for another push"));
         }
         let refused = match pushed.owner {
-            None => store.take_receipts(&pushed.entries, receipts, now_ms)?,
-            Some(owner) => store.take_receipts_for(owner, &pushed.entries, receipts, now_ms)?,
+            None => store.take_receipts(&pushed.entries, receipts, now_ms, rng)?,
+            Some(owner) => {
+                let entries: Vec<_> = pushed.entries.iter().copied().zip(pushed.ids).collect();
+                store.take_receipts_for(owner, &entries, receipts, now_ms, rng)?
+            }
         };
         if refused > 0 {
             effects.push(DeviceEffect::Refused(refused));
@@ -286,25 +322,39 @@ impl DeviceSession {
     fn entries(
         &mut self,
         store: &mut Store,
-        pages: &[FeedPage],
+        pages: Vec<FeedPage>,
         rng: &mut dyn RngCore,
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
-        let applied = store.apply(pages)?;
+        let (pages, dropped) = self.in_order(store, pages)?;
+        let applied = store.apply(&pages)?;
         for actor in &applied.shared_actors {
             store.renew_actor(*actor, rng)?;
         }
-        self.unconfirmed += applied.bytes;
-        if self.max_bytes == 0 && self.unconfirmed >= limits::UNCONFIRMED_BYTES / 4 {
-            send(&Frame::Credit { bytes: std::mem::take(&mut self.unconfirmed) }, effects)?;
-        }
+        self.lost(store, &applied.lost)?;
+        self.confirm(applied.bytes + dropped, effects)?;
         self.settle_owed(store)?;
+        if applied.comes_again {
+            let message =
+                "a damaged record comes again from the server, whose other records are received again as well";
+            let (reason, message) = (Reason::Unavailable, message.to_owned());
+            effects.push(DeviceEffect::Closed(Goodbye { reason, message, retry_after_ms: RETRY_AFTER_MS }));
+        }
         effects.push(DeviceEffect::Applied(applied));
         Ok(())
     }
 
+    /// Lets the server send so many bytes more.
+    fn confirm(&mut self, bytes: u64, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
+        self.unconfirmed += bytes;
+        if self.max_bytes == 0 && self.unconfirmed >= limits::UNCONFIRMED_BYTES / 4 {
+            send(&Frame::Credit { bytes: std::mem::take(&mut self.unconfirmed) }, effects)?;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
-        if self.max_bytes > 0 || self.phase != Phase::Live {
+        if self.max_bytes > 0 || self.phase != Phase::Live || self.repairing.holds_pushes() {
             return Ok(());
         }
         while self.in_flight.len() < limits::PUSHES_IN_FLIGHT {
@@ -323,8 +373,17 @@ impl DeviceSession {
     ) -> Result<bool, SessionError> {
         let Some((owner, batch)) = self.next_batch_of(store, max_bytes)? else { return Ok(false) };
         let feeds = batch.feeds.iter().flat_map(|push| std::iter::repeat_n(push.feed, push.entries.len())).collect();
-        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, feeds };
-        send(&Frame::Push { batch: in_flight.batch, feeds: batch.feeds }, effects)?;
+        let ids = match owner {
+            None => Vec::new(),
+            Some(_) => batch.feeds.iter().flat_map(|push| &push.entries).map(Entry::id).collect(),
+        };
+        let in_flight = InFlight { batch: self.next_batch, owner, entries: batch.entries, ids, feeds };
+        let (number, feeds) = (in_flight.batch, batch.feeds);
+        let push = match batch.offered {
+            true => Frame::Repair(Repair::Offer { batch: number, feeds }),
+            false => Frame::Push { batch: number, feeds },
+        };
+        send(&push, effects)?;
         match owner {
             None => self.pushed = batch.last,
             Some(owner) => drop(self.pushed_for.insert(owner, batch.last)),
@@ -361,7 +420,8 @@ impl DeviceSession {
     }
 
     fn report_synced(&mut self, store: &mut Store, effects: &mut Vec<DeviceEffect>) -> Result<(), SessionError> {
-        let done = self.phase == Phase::Live && self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
+        let settled = self.in_flight.is_empty() && self.owed.is_empty() && !self.repairing.is_under_way();
+        let done = self.phase == Phase::Live && self.caught_up && settled;
         if done && !self.reported_synced && !store.has_pending()? {
             self.reported_synced = true;
             effects.push(DeviceEffect::Synced);

@@ -2,21 +2,27 @@
 //! pushes to ingest. Whoever drives it performs the effects; receipts must be handed in before the live entries of the
 //! same commit, because an own entry is named instead of sent only once its receipt is out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{summary, summary_at};
 use crate::change;
 use crate::id::{ActorId, EntryId, FeedId};
 use crate::limits;
 use crate::policy::Access;
+use crate::wire::bootstrap::Token;
 use crate::wire::{
     self, Cursors, Emptied, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Item, Reason, Receipt,
     Refusal, Want, Welcome, WireError,
 };
 
+mod bootstrap;
 mod events;
+mod repair;
 
+pub use bootstrap::{Place, SnapshotsAsked, SnapshotsRead};
 pub use events::*;
+
+use bootstrap::Bootstrapping;
 
 /// Nothing was decided about a push of a one-shot exchange, because the device may be restored or cloned, or the server
 /// another one; the device reads Welcome and pushes again.
@@ -35,6 +41,10 @@ struct Feed {
     reading: bool,
     /// Own entries were just committed and come from memory in a moment: reading them back would be wasted.
     awaits_live: bool,
+    /// The device holds another history, and is to say of how much of it: nothing is sent before.
+    locating: bool,
+    /// It comes as snapshots first. Boxed, because a trainer's idle sessions have thousands of feeds.
+    bootstrap: Option<Box<Bootstrapping>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +85,18 @@ pub struct ServerSession {
     shares: bool,
     /// The device can erase what was erased elsewhere.
     erases: bool,
+    /// The device can bring two histories of a feed together.
+    repairs: bool,
+    /// Feeds of which the device has said what it holds.
+    named: BTreeSet<FeedId>,
+    /// Questions about documents that are not answered.
+    comparing: usize,
+    /// The device stores snapshots.
+    bootstraps: bool,
+    /// Feeds that are further behind than this many entries come as snapshots.
+    bootstrap_from: u64,
+    /// What the device knows of snapshots that began to come in earlier sessions.
+    tokens: BTreeMap<FeedId, Token>,
     /// Entries follow the Welcome; `More(false)` is owed when they are through.
     catching_up: bool,
     /// One-shot: a push that came before the account was read.
@@ -96,6 +118,12 @@ impl ServerSession {
             grants_version: 0,
             shares: false,
             erases: false,
+            repairs: false,
+            named: BTreeSet::new(),
+            comparing: 0,
+            bootstraps: false,
+            bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
+            tokens: BTreeMap::new(),
             catching_up: false,
             early: None,
         }
@@ -110,10 +138,13 @@ impl ServerSession {
             ServerEvent::EpochsRenewed => self.epochs_renewed(&mut effects),
             ServerEvent::Settled(settled) => self.settled(settled, &mut effects),
             ServerEvent::Page(page) => self.page(page, &mut effects),
+            ServerEvent::Located { feed, seq } => self.located(feed, seq, &mut effects),
+            ServerEvent::Compared { feed, answers } => self.compared(feed, answers, &mut effects),
+            ServerEvent::Snapshots(read) => self.snapshots(read, &mut effects),
             ServerEvent::Live(live) => self.live(live, &mut effects),
             ServerEvent::Regranted(grants) => self.regranted(&grants, &mut effects),
             ServerEvent::Denied(grants) => {
-                self.reading = 0;
+                (self.reading, self.comparing) = (0, 0);
                 self.feeds.values_mut().for_each(|feed| feed.reading = false);
                 self.regranted(&grants, &mut effects)
             }
@@ -146,7 +177,7 @@ impl ServerSession {
 
     /// Whether the device lacks something that is known here.
     pub fn has_more(&self) -> bool {
-        !matches!(self.phase, Phase::Live) || self.feeds.values().any(|feed| feed.sent < feed.head)
+        !matches!(self.phase, Phase::Live) || self.feeds.values().any(Feed::is_behind)
     }
 
     fn message(&mut self, bytes: &[u8], effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
@@ -173,11 +204,20 @@ impl ServerSession {
             }
             (Frame::Push { batch, feeds }, phase) => {
                 self.phase = phase;
-                self.push(batch, feeds, effects)
+                self.push(batch, feeds, false, effects)
+            }
+            (Frame::Repair(step), phase @ Phase::Live) if self.mode == Mode::Socket => {
+                self.phase = phase;
+                self.repair(step, effects)
             }
             (Frame::Credit { bytes }, phase @ Phase::Live) => {
                 self.phase = phase;
                 self.unconfirmed = self.unconfirmed.saturating_sub(bytes);
+                Ok(())
+            }
+            (Frame::Bootstrap { feeds, tokens }, phase @ Phase::Live) if feeds.is_empty() => {
+                self.phase = phase;
+                self.refused(&tokens);
                 Ok(())
             }
             (Frame::Renew(token), phase @ Phase::Live) if self.mode == Mode::Socket => {
@@ -202,6 +242,9 @@ impl ServerSession {
         }
         self.shares = hello.minor >= wire::SHARED_FEEDS_MINOR;
         self.erases = hello.minor >= wire::ERASURES_MINOR;
+        self.repairs = hello.minor >= wire::REPAIR_MINOR;
+        self.bootstraps = hello.minor >= wire::BOOTSTRAP_MINOR;
+        self.tokens = hello.bootstrap.iter().map(|token| (token.feed, *token)).collect();
         let cursors = hello.cursors.clone().unwrap_or_default();
         effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
         self.phase = Phase::Loading(hello);
@@ -239,8 +282,9 @@ impl ServerSession {
     }
 
     /// The summary was wrong even at the cursors: find the feeds. One in another epoch starts again; one in the same
-    /// epoch with another digest or beyond the head has two histories and gets a new epoch first, if it is an own one:
-    /// somebody else's is removed from the device and sent again. One that is no longer granted is removed.
+    /// epoch with another digest or beyond the head has two histories and gets a new epoch first, if it is an own one.
+    /// Somebody else's has the epoch that it has: a device that cannot bring histories together has it removed and is sent
+    /// it again. One that is no longer granted is removed.
     fn compare(
         &mut self,
         hello: Hello,
@@ -253,7 +297,8 @@ impl ServerSession {
         let differs = |held: &FeedDigest, feed: &AccountFeed| {
             feed.epoch == held.epoch && feed.digest_at_cursor != Some(held.digest)
         };
-        let removed = |held: &FeedDigest| found(held).is_none_or(|feed| feed.owner != own && differs(held, feed));
+        let starts_anew = |held: &FeedDigest, feed: &AccountFeed| feed.owner != own && differs(held, feed);
+        let removed = |held: &FeedDigest| found(held).is_none_or(|feed| !self.repairs && starts_anew(held, feed));
         let diverged: Vec<_> = digests
             .iter()
             .filter(|held| found(held).is_some_and(|feed| feed.owner == own && differs(held, feed)))
@@ -263,6 +308,7 @@ impl ServerSession {
             self.send(&Frame::FeedRevoked(held.feed), effects)?;
         }
         digests.retain(|held| !removed(held));
+        self.named = digests.iter().map(|held| held.feed).collect();
         if diverged.is_empty() {
             return self.go_live_from(&hello, &account, &digests, effects);
         }
@@ -291,13 +337,17 @@ impl ServerSession {
     ) -> Result<(), Goodbye> {
         let agreed = digests
             .iter()
-            .filter(|held| account.feed(held.feed).is_some_and(|feed| feed.epoch == held.epoch))
+            .filter(|held| {
+                let same = |feed: &AccountFeed| feed.epoch == held.epoch && feed.digest_at_cursor == Some(held.digest);
+                account.feed(held.feed).is_some_and(same)
+            })
             .map(|held| (held.feed, held.cursor))
             .collect();
         self.go_live(hello, account, &agreed, effects)
     }
 
-    /// Feeds that are not in `cursors` are granted (again) and sent from their first entry.
+    /// Feeds that are not in `cursors` are granted (again) and sent from their first entry, or from where the device's history
+    /// of it parts from this one.
     fn go_live(
         &mut self,
         hello: &Hello,
@@ -310,15 +360,19 @@ impl ServerSession {
             if sent.is_none() {
                 self.send(&Frame::FeedGranted(granted_frame(feed)), effects)?;
             }
-            self.feeds.insert(feed.feed, Feed::new(account.account, feed, sent.unwrap_or(0)));
+            let locating = sent.is_none() && self.repairs && self.named.contains(&feed.feed);
+            // Of one that the device has most of, only what follows comes: as entries.
+            let bootstrap = if locating { None } else { self.bootstrap_of(feed, sent.unwrap_or(0)) };
+            let new = Feed { bootstrap, locating, ..Feed::new(account.account, feed, sent.unwrap_or(0)) };
+            self.feeds.insert(feed.feed, new);
         }
         self.grants_version = account.grants_version;
-        self.catching_up = self.feeds.values().any(|feed| feed.sent < feed.head);
+        self.catching_up = self.feeds.values().any(Feed::is_behind);
         self.phase = Phase::Live;
         self.send(&self.welcome(account, Want::Nothing, self.catching_up), effects)?;
         match self.early.take() {
             Some((batch, feeds)) if disagrees(hello, account, &feeds) => self.postpone(batch, &feeds, effects),
-            Some((batch, feeds)) => self.push(batch, feeds, effects),
+            Some((batch, feeds)) => self.push(batch, feeds, false, effects),
             None => Ok(()),
         }
     }
@@ -346,8 +400,12 @@ impl ServerSession {
                 Some(known) => known.granted = Some(granted.access),
                 None => {
                     // One page is read in any case: what was committed since the head was read is not to be missed.
-                    let feed =
-                        Feed { granted: Some(granted.access), head: granted.head.max(1), ..Feed::unread(granted) };
+                    let feed = Feed {
+                        granted: Some(granted.access),
+                        head: granted.head.max(1),
+                        bootstrap: self.bootstrap_of(granted, 0),
+                        ..Feed::unread(granted)
+                    };
                     self.feeds.insert(granted.feed, feed);
                 }
             }
@@ -377,10 +435,17 @@ impl ServerSession {
                 .collect(),
             want,
             more,
+            minor: wire::MINOR,
         })
     }
 
-    fn push(&mut self, batch: u64, feeds: Vec<FeedPush>, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+    fn push(
+        &mut self,
+        batch: u64,
+        feeds: Vec<FeedPush>,
+        offered: bool,
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
         let payloads = feeds.iter().flat_map(|push| &push.entries).map(|entry| &entry.payload);
         // What is no change is refused one by one later; here only the sum counts.
         let operations: u64 = payloads.map(|payload| change::count_operations(payload).unwrap_or(0)).sum();
@@ -394,7 +459,7 @@ impl ServerSession {
                 if self.ingesting > limits::PUSHES_IN_FLIGHT {
                     return Err(goodbye(Reason::BadFrame, "more pushes are under way than allowed"));
                 }
-                effects.push(ServerEffect::Ingest { batch, feeds });
+                effects.push(ServerEffect::Ingest { batch, feeds, offered });
                 Ok(())
             }
             _ if self.mode == Mode::Once && self.early.is_none() => {
@@ -439,7 +504,7 @@ impl ServerSession {
         self.expect_live(live.feed, false);
         let Some(feed) = self.feeds.get(&live.feed) else { return Ok(()) };
         // Somebody else's is read from the database, where it is judged at that moment.
-        if feed.granted.is_some() {
+        if feed.granted.is_some() || feed.bootstrap.is_some() || feed.locating {
             return Ok(());
         }
         if !matches!(self.phase, Phase::Live) || feed.reading || feed.sent + 1 < live.first_seq || feed.sent >= last {
@@ -515,20 +580,30 @@ impl ServerSession {
         if self.mode == Mode::Once && self.ingesting > 0 {
             return Ok(());
         }
-        let behind = self.feeds.iter_mut().find(|(id, feed)| {
-            feed.sent < feed.head && !(feed.awaits_live && self.own.contains_key(&(**id, feed.sent + 1)))
-        });
-        match behind {
+        let is_locating = self.is_locating();
+        let is_behind = |(id, feed): &(&FeedId, &Feed)| {
+            let comes = feed.awaits_live && self.own.contains_key(&(**id, feed.sent + 1));
+            feed.bootstrap.is_none() && !feed.locating && feed.sent < feed.head && !comes
+        };
+        let behind = self.feeds.iter().find(is_behind).map(|(id, _)| *id);
+        if let Some(snapshots) = self.snapshots_due(behind.is_some()) {
+            if self.unconfirmed < self.window {
+                self.reading = 1;
+                effects.push(snapshots);
+            }
+            return Ok(());
+        }
+        match behind.and_then(|id| Some((id, self.feeds.get_mut(&id)?))) {
             Some((id, feed)) if self.unconfirmed < self.window => {
                 feed.reading = true;
                 self.reading = 1;
                 let room = usize::try_from(self.window - self.unconfirmed).unwrap_or(usize::MAX);
                 let max_bytes = limits::ENTRIES_PAGE_BYTES.min(room);
                 let others = feed.granted.is_some();
-                effects.push(ServerEffect::Read { feed: *id, others, after: feed.sent, max_bytes });
+                effects.push(ServerEffect::Read { feed: id, others, after: feed.sent, max_bytes });
                 Ok(())
             }
-            None if self.catching_up && self.mode == Mode::Socket => {
+            None if self.catching_up && self.mode == Mode::Socket && !is_locating => {
                 self.catching_up = false;
                 self.send(&Frame::More(false), effects)
             }
@@ -597,7 +672,20 @@ impl Feed {
     }
 
     fn unread(feed: &AccountFeed) -> Self {
-        Self { granted: None, sent: 0, head: feed.head, merged: feed.merged, reading: false, awaits_live: false }
+        Self {
+            granted: None,
+            sent: 0,
+            head: feed.head,
+            merged: feed.merged,
+            reading: false,
+            awaits_live: false,
+            locating: false,
+            bootstrap: None,
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.sent < self.head || self.locating
     }
 }
 

@@ -188,7 +188,8 @@ impl Store {
 
     /// Checks the last entry that the server accepted from an actor of this home. One that is not here was written by
     /// a clone, or by this home before it was restored from a backup: going on with that actor would fork it, so its
-    /// writer draws a new one. Returns whether it did.
+    /// writer draws a new one. What waits under the old one is pushed as it is: the server may have it, and says so, and
+    /// what it refuses as a fork is rebased then; rebased now, what it has would be there twice. Returns whether it did.
     pub fn check_tip(&mut self, actor: ActorId, tip: EntryId, rng: &mut dyn RngCore) -> Result<bool, StoreError> {
         let known: bool = self.conn.query_row(
             "SELECT EXISTS (SELECT 1 FROM writers WHERE actor = ?1 AND last_accepted = ?2)
@@ -217,6 +218,14 @@ impl Store {
             "INSERT OR IGNORE INTO former_actors (actor) SELECT actor FROM writers WHERE actor = ?",
             [actor.as_bytes()],
         )?;
+        // Those that it has in single documents were copied with the home too; the new one takes their place.
+        for statement in [
+            "INSERT OR IGNORE INTO former_actors (actor)
+             SELECT d.actor FROM document_actors d JOIN writers w ON w.name = d.writer WHERE w.actor = ?",
+            "DELETE FROM document_actors WHERE writer IN (SELECT name FROM writers WHERE actor = ?)",
+        ] {
+            tx.execute(statement, [actor.as_bytes()])?;
+        }
         tx.execute(
             "UPDATE writers SET actor = ?2, last_accepted = NULL WHERE actor = ?1",
             (actor.as_bytes(), ActorId::random(rng).as_bytes()),
@@ -224,9 +233,11 @@ impl Store {
         Ok(tx.commit()?)
     }
 
-    /// Every actor with which this home has written: those of its writers, and those that they had before.
+    /// Every actor with which this home has written: those of its writers, also in single documents, and those before.
     pub fn own_actors(&self) -> Result<BTreeSet<ActorId>, StoreError> {
-        let mut query = self.conn.prepare_cached("SELECT actor FROM writers UNION SELECT actor FROM former_actors")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT actor FROM writers UNION SELECT actor FROM former_actors UNION SELECT actor FROM document_actors",
+        )?;
         let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -281,6 +292,7 @@ impl Store {
 /// A feed in another epoch than the known one starts again from its first entry: what is here already is recognised,
 /// and what the server has more is received.
 pub(super) fn grant(conn: &rusqlite::Connection, feed: &FeedGranted) -> Result<(), StoreError> {
+    super::bootstrap::forget_other_epochs(conn, feed)?;
     conn.prepare_cached(
         "INSERT INTO feeds (collection, scope, wire, epoch) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, scope)
          DO UPDATE SET wire = ?3, epoch = ?4, cursor = 0, merged_seq = 0,

@@ -9,11 +9,12 @@ use rand::RngCore;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
+use super::outbox::Asked;
 use super::write::{Command, feed_of};
 use super::{Original, Store, StoreError, WriteError, outbox};
 use crate::change::{self, BadChange, ChangeFacts};
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, Salt, random_salt};
 use crate::id::{ActorId, ChangeHash, DocId};
 use crate::limits;
 use crate::merge;
@@ -119,11 +120,14 @@ impl ArchivedDocument {
 }
 
 impl Store {
-    /// Reads as if nobody else wrote meanwhile.
+    /// Reads as if nobody else wrote meanwhile; within another such reading, as a part of it.
     ///
     /// # Errors
     /// As `read`, and when the store fails.
     pub fn in_one_reading<T, E: From<StoreError>>(&self, read: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        if !self.conn.is_autocommit() {
+            return read(self);
+        }
         let reading = self.conn.unchecked_transaction().map_err(StoreError::from)?;
         let done = read(self)?;
         reading.finish().map_err(StoreError::from)?;
@@ -135,9 +139,13 @@ impl Store {
     /// # Errors
     /// When the store fails, or the document is damaged.
     pub fn archived(&self, doc_id: DocId) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(row) = DocumentRow::of(&self.conn, doc_id)? else { return Ok(None) };
-        let doc = documents::load(&self.conn, doc_id, &row)?;
-        Ok(Some(doc.get_changes(&[]).iter().flat_map(|change| change.raw_bytes().to_vec()).collect()))
+        let read = |store: &Self| -> Result<_, StoreError> {
+            let Some(row) = DocumentRow::of(&store.conn, doc_id)? else { return Ok(None) };
+            Ok(Some(documents::load(&store.conn, doc_id, &row)?))
+        };
+        let Some(doc) = self.in_one_reading(read)? else { return Ok(None) };
+        let changes = merge::changes(&doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+        Ok(Some(changes.iter().flat_map(|change| change.raw_bytes().to_vec()).collect()))
     }
 
     /// The documents of a collection by id, the trashed ones included.
@@ -220,15 +228,6 @@ fn put_back(
     rng: &mut dyn RngCore,
 ) -> Result<Vec<ActorId>, WriteError> {
     let ArchivedDocument { collection, doc_id, changes } = document;
-    let mut new = Vec::new();
-    for (facts, change) in changes {
-        if !outbox::is_known(conn, *doc_id, facts.hash)? {
-            new.push((facts, change));
-        }
-    }
-    if new.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut row = match DocumentRow::of(conn, *doc_id)? {
         Some(row) if row.collection != collection.name() => {
             return Err(
@@ -242,12 +241,17 @@ fn put_back(
     };
     let damaged = |reason| StoreError::Damaged { doc_id: *doc_id, reason };
     let mut doc = open.take(conn, *doc_id, &row)?;
-    merge::apply_read(&mut doc, new.iter().map(|(_, change)| (*change).clone()).collect()).map_err(damaged)?;
+    let new: Vec<_> = changes.iter().filter(|(facts, _)| !merge::holds(&doc, facts.hash)).collect();
+    if new.is_empty() {
+        open.keep(*doc_id, row.version, doc);
+        return Ok(Vec::new());
+    }
+    merge::apply_read(&mut doc, new.iter().map(|(_, change)| change.clone()).collect()).map_err(damaged)?;
     merge::verify(&doc, &merge::heads(&doc)).map_err(damaged)?;
     for (facts, change) in &new {
         let entry = entry(*doc_id, facts, change, rng);
         row.add_payload(entry.payload.len());
-        outbox::queue(conn, &row, &entry, Some(facts.hash), None, now_ms, &Command::PutBack)?;
+        outbox::queue(conn, &row, &entry, Some(facts.hash), &Asked::plainly(&Command::PutBack, now_ms))?;
     }
     let bytes = row.payload_bytes as u64;
     if bytes > limits::DOCUMENT_BYTES {
@@ -258,13 +262,10 @@ fn put_back(
 }
 
 /// The change as an entry, as whoever wrote it would have sent it.
-fn entry(doc_id: DocId, facts: &ChangeFacts, change: &Change, rng: &mut dyn RngCore) -> Entry {
+pub(super) fn entry(doc_id: DocId, facts: &ChangeFacts, change: &Change, rng: &mut dyn RngCore) -> Entry {
     let is_genesis = doc_id.is_derived() && facts.deps.is_empty();
     let is_imported = record::import_version(doc_id, facts.actor).is_some();
-    let mut salt = [0; 8];
-    if !is_genesis {
-        rng.fill_bytes(&mut salt);
-    }
+    let salt = if is_genesis { Salt::default() } else { random_salt(rng) };
     let device_time = if is_genesis || is_imported { 0 } else { facts.time_ms };
     Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload: change.raw_bytes().to_vec() }
 }

@@ -13,6 +13,7 @@ use crate::collection::Collection;
 use crate::id::{ChangeHash, DocId};
 use crate::merge::{self, MergeError};
 use crate::record;
+use crate::wire::bootstrap::Listed;
 
 /// Documents kept loaded: logging one more set into the open workout must not load it again.
 const OPEN_DOCUMENTS: usize = 32;
@@ -34,13 +35,17 @@ pub(super) struct DocumentRow {
     pub blocked: bool,
     /// Deleted for good: only that it was here is left.
     pub erased: bool,
+    /// The server's number up to which it came as a snapshot; its changes until then have no rows in `entries`.
+    pub received_seq: i64,
+    /// It was stored as it came and never loaded.
+    pub unproved: bool,
 }
 
 impl DocumentRow {
     pub fn of(conn: &Connection, doc_id: DocId) -> Result<Option<Self>, StoreError> {
         let mut query = conn.prepare_cached(
             "SELECT d.feed, f.collection, d.version, d.heads, d.snapshot_bytes, d.tail_bytes, d.payload_bytes, d.unapplied,
-                    d.blocked, d.erased
+                    d.blocked, d.erased, d.received_seq, d.unproved
              FROM documents d JOIN feeds f USING (feed) WHERE doc_id = ?",
         )?;
         let row = query.query_row([doc_id.as_bytes()], |row| {
@@ -55,6 +60,8 @@ impl DocumentRow {
                 unapplied: row.get(7)?,
                 blocked: row.get(8)?,
                 erased: row.get(9)?,
+                received_seq: row.get(10)?,
+                unproved: row.get(11)?,
             })
         });
         Ok(row.optional()?)
@@ -72,6 +79,8 @@ impl DocumentRow {
             unapplied: 0,
             blocked: false,
             erased: false,
+            received_seq: 0,
+            unproved: false,
         }
     }
 
@@ -84,12 +93,12 @@ impl DocumentRow {
     pub fn save(&self, conn: &Connection, doc_id: DocId) -> Result<(), StoreError> {
         conn.prepare_cached(
             "INSERT INTO documents (doc_id, feed, version, heads, snapshot_bytes, tail_bytes, payload_bytes, unapplied,
-               blocked, erased)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+               blocked, erased, received_seq, unproved)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (doc_id) DO UPDATE SET version = excluded.version, heads = excluded.heads,
                snapshot_bytes = excluded.snapshot_bytes, tail_bytes = excluded.tail_bytes,
                payload_bytes = excluded.payload_bytes, unapplied = excluded.unapplied, blocked = excluded.blocked,
-               erased = excluded.erased",
+               erased = excluded.erased, received_seq = excluded.received_seq, unproved = excluded.unproved",
         )?
         .execute((
             doc_id.as_bytes(),
@@ -102,6 +111,8 @@ impl DocumentRow {
             self.unapplied,
             self.blocked,
             self.erased,
+            self.received_seq,
+            self.unproved,
         ))?;
         Ok(())
     }
@@ -118,7 +129,8 @@ impl OpenDocuments {
     /// Takes the document out: whoever fails half-way leaves nothing stale behind.
     pub fn take(&mut self, conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Result<Automerge, StoreError> {
         match self.open.remove(&doc_id) {
-            Some((version, _, doc)) if version == row.version => Ok(doc),
+            // The heads too: of a document that went and came again, numbers of versions are given twice.
+            Some((version, _, doc)) if version == row.version && merge::heads(&doc) == row.heads => Ok(doc),
             _ => load(conn, doc_id, row),
         }
     }
@@ -138,21 +150,36 @@ impl OpenDocuments {
     }
 }
 
+/// A snapshot as it is stored.
+pub(super) struct StoredSnapshot {
+    /// `entries.n` of the last entry in it.
+    pub upto: i64,
+    pub bytes: Vec<u8>,
+    /// They are what was stored.
+    pub is_intact: bool,
+}
+
+impl StoredSnapshot {
+    pub fn of(conn: &Connection, doc_id: DocId) -> rusqlite::Result<Option<Self>> {
+        let mut query = conn.prepare_cached("SELECT upto, checksum, snapshot FROM snapshots WHERE doc_id = ?")?;
+        let stored = query.query_row([doc_id.as_bytes()], |row| {
+            let (checksum, bytes): ([u8; 32], Vec<u8>) = (row.get(1)?, row.get(2)?);
+            let is_intact = *blake3::hash(&bytes).as_bytes() == checksum;
+            Ok(Self { upto: row.get(0)?, bytes, is_intact })
+        });
+        stored.optional()
+    }
+}
+
 /// Assembles a document from snapshot and tail, and proves it.
 pub(super) fn load(conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Result<Automerge, StoreError> {
     let damaged = |reason| StoreError::Damaged { doc_id, reason };
-    let mut query = conn.prepare_cached("SELECT upto, checksum, snapshot FROM snapshots WHERE doc_id = ?")?;
-    let snapshot = query
-        .query_row([doc_id.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?))
-        })
-        .optional()?;
-    let (upto, mut doc) = match snapshot {
+    let (upto, mut doc) = match StoredSnapshot::of(conn, doc_id)? {
         None => (0, record::blank()),
-        Some((_, checksum, bytes)) if *blake3::hash(&bytes).as_bytes() != checksum => {
+        Some(StoredSnapshot { is_intact: false, .. }) => {
             return Err(damaged(MergeError::Undecodable("the snapshot's checksum differs".to_owned())));
         }
-        Some((upto, _, bytes)) => (upto, merge::load(&bytes).map_err(damaged)?),
+        Some(StoredSnapshot { upto, bytes, .. }) => (upto, merge::load(&bytes).map_err(damaged)?),
     };
     let mut tail = conn.prepare_cached(
         "SELECT payload FROM entries WHERE doc_id = ? AND change_hash IS NOT NULL AND n > ? AND payload IS NOT NULL
@@ -169,30 +196,112 @@ pub(super) fn load(conn: &Connection, doc_id: DocId, row: &DocumentRow) -> Resul
 
 /// Stores what changed about a document: its row, its list columns and, when the tail outgrew it, its snapshot.
 pub(super) fn save(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
-    row.version += 1;
     row.heads = merge::heads(doc);
     if row.tail_bytes > FOLD_FROM_BYTES.max(row.snapshot_bytes) && merge::verify(doc, &row.heads).is_ok() {
-        fold(conn, doc_id, row, doc)?;
+        match fold(conn, doc_id, row, doc) {
+            // A document that the merge library cannot write whole stays as its changes.
+            Err(StoreError::Damaged { .. }) => {}
+            folded => folded?,
+        }
     }
+    save_proved(conn, doc_id, row, doc)
+}
+
+/// The same with a new snapshot in any case: not all of the document is in `entries`.
+pub(super) fn save_folded(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    doc: &Automerge,
+) -> Result<(), StoreError> {
+    row.heads = merge::heads(doc);
+    fold(conn, doc_id, row, doc)?;
+    save_proved(conn, doc_id, row, doc)
+}
+
+/// Whoever has a document has loaded it, and so compared its heads.
+fn save_proved(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
+    row.version += 1;
+    row.unproved = false;
     row.save(conn, doc_id)?;
     project(conn, doc_id, row, doc)
 }
 
+/// Stores a document that lost changes, as a snapshot in the place of all that was here. One without any change is gone.
+pub(super) fn replace(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    doc: &Automerge,
+) -> Result<(), StoreError> {
+    row.version += 1;
+    row.heads = merge::heads(doc);
+    row.blocked = false;
+    row.unproved = false;
+    if !row.heads.is_empty() {
+        fold(conn, doc_id, row, doc)?;
+        row.save(conn, doc_id)?;
+        return project(conn, doc_id, row, doc);
+    }
+    for table in ["snapshots", "records", "documents"] {
+        conn.execute(&format!("DELETE FROM {table} WHERE doc_id = ?"), [doc_id.as_bytes()])?;
+    }
+    // What could not be applied is counted all the same.
+    if row.unapplied > 0 {
+        (row.snapshot_bytes, row.tail_bytes) = (0, 0);
+        row.save(conn, doc_id)?;
+    }
+    Ok(())
+}
+
+/// Stores a document as it came, with what a list shows of it, in place of what is here; it is loaded and proved when it is
+/// first edited or changed.
+pub(super) fn save_unloaded(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    snapshot: &[u8],
+    listed: &Listed,
+) -> Result<(), StoreError> {
+    let upto = if row.version == 0 { 0 } else { last_entry(conn, doc_id)? };
+    put_snapshot(conn, doc_id, upto, row, snapshot)?;
+    row.version += 1;
+    row.unproved = true;
+    row.save(conn, doc_id)?;
+    list(conn, doc_id, &row.collection, listed)
+}
+
 fn fold(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
-    let snapshot = doc.save();
-    let upto: i64 =
-        conn.query_row("SELECT max(n) FROM entries WHERE doc_id = ?", [doc_id.as_bytes()], |row| row.get(0))?;
+    let snapshot = merge::save(doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+    put_snapshot(conn, doc_id, last_entry(conn, doc_id)?, row, &snapshot)
+}
+
+/// The store's number of the document's last entry; 0 if it has none.
+fn last_entry(conn: &Connection, doc_id: DocId) -> Result<i64, StoreError> {
+    let mut query = conn.prepare_cached("SELECT coalesce(max(n), 0) FROM entries WHERE doc_id = ?")?;
+    Ok(query.query_row([doc_id.as_bytes()], |row| row.get(0))?)
+}
+
+fn put_snapshot(
+    conn: &Connection,
+    doc_id: DocId,
+    upto: i64,
+    row: &mut DocumentRow,
+    snapshot: &[u8],
+) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO snapshots (doc_id, upto, checksum, snapshot) VALUES (?, ?, ?, ?) ON CONFLICT (doc_id)
          DO UPDATE SET upto = excluded.upto, checksum = excluded.checksum, snapshot = excluded.snapshot",
     )?
-    .execute((doc_id.as_bytes(), upto, blake3::hash(&snapshot).as_bytes(), &snapshot))?;
-    // What the server has need not be kept twice; what it lacks must stay, it is pushed from here.
-    conn.prepare_cached(
-        "UPDATE entries SET payload = NULL
-         WHERE doc_id = ? AND seq IS NOT NULL AND change_hash IS NOT NULL AND payload IS NOT NULL",
-    )?
-    .execute([doc_id.as_bytes()])?;
+    .execute((doc_id.as_bytes(), upto, blake3::hash(snapshot).as_bytes(), snapshot))?;
+    if upto > 0 {
+        // What the server has need not be kept twice; what it lacks must stay, it is pushed from here.
+        conn.prepare_cached(
+            "UPDATE entries SET payload = NULL
+             WHERE doc_id = ? AND seq IS NOT NULL AND change_hash IS NOT NULL AND payload IS NOT NULL",
+        )?
+        .execute([doc_id.as_bytes()])?;
+    }
     row.snapshot_bytes = snapshot.len() as i64;
     row.tail_bytes = 0;
     Ok(())
@@ -201,21 +310,20 @@ fn fold(conn: &Connection, doc_id: DocId, row: &mut DocumentRow, doc: &Automerge
 fn project(conn: &Connection, doc_id: DocId, row: &DocumentRow, doc: &Automerge) -> Result<(), StoreError> {
     let Some(collection) = Collection::named(&row.collection) else { return Ok(()) };
     let projection = record::project(doc, collection);
+    let columns = projection.columns.to_string();
+    list(conn, doc_id, &row.collection, &Listed { at: projection.at, trashed: projection.trashed, columns })
+}
+
+fn list(conn: &Connection, doc_id: DocId, collection: &str, listed: &Listed) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO records (doc_id, collection, at, trashed, columns) VALUES (?, ?, ?, ?, ?) ON CONFLICT (doc_id)
          DO UPDATE SET at = excluded.at, trashed = excluded.trashed, columns = excluded.columns",
     )?
-    .execute((
-        doc_id.as_bytes(),
-        &row.collection,
-        projection.at,
-        projection.trashed,
-        projection.columns.to_string(),
-    ))?;
+    .execute((doc_id.as_bytes(), collection, listed.at, listed.trashed, &listed.columns))?;
     Ok(())
 }
 
-fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
+pub(super) fn heads_from_bytes(bytes: &[u8]) -> Vec<ChangeHash> {
     bytes.chunks_exact(32).filter_map(ChangeHash::from_slice).collect()
 }
 

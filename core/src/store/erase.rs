@@ -5,23 +5,24 @@ use rand::RngCore;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow};
-use super::outbox::Tips;
+use super::outbox::{Asked, Tips};
 use super::pull::NewEntry;
 use super::write::Command;
-use super::{Store, StoreError, WriteError, outbox, set_meta};
+use super::{Store, StoreError, WriteError, outbox, salvage, set_meta};
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, random_salt};
 use crate::id::{DocId, EntryId};
 use crate::record;
 use crate::wire::{self, Emptied, EntryKind, Refusal};
 
-/// Set from an erasure until the journal holds nothing of what was erased.
-const JOURNAL_OWED: &str = "journal_owed";
+/// Set from an erasure until the journal holds nothing of what was erased, or discarded.
+pub(super) const JOURNAL_OWED: &str = "journal_owed";
 
 impl Store {
     /// Deletes a record for good: here before this returns, everywhere else once it is sent.
     pub(super) fn erase(&mut self, doc_id: DocId, now_ms: i64, rng: &mut dyn RngCore) -> Result<(), WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         let mut row = DocumentRow::of(&tx, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
         if row.erased {
             return Err(WriteError::Erased(doc_id));
@@ -32,10 +33,9 @@ impl Store {
         empty(&tx, doc_id, &mut row)?;
         // The person wants nothing of it, also not what was refused.
         tx.execute("DELETE FROM rejected WHERE doc_id = ?", [doc_id.as_bytes()])?;
-        let mut salt = [0; 8];
-        rng.fill_bytes(&mut salt);
-        let entry = Entry::erasure(doc_id, now_ms, salt, "");
-        outbox::queue(&tx, &row, &entry, None, None, now_ms, &Command::Erase { doc_id })?;
+        let entry = Entry::erasure(doc_id, now_ms, random_salt(rng), "");
+        let asked = Command::Erase { doc_id };
+        outbox::queue(&tx, &row, &entry, None, &Asked::plainly(&asked, now_ms))?;
         tx.commit()?;
         self.open.forget(doc_id);
         Ok(self.finish_erasing()?)
@@ -53,28 +53,6 @@ impl Store {
     /// The profile's id: the first of its generations that was not erased.
     pub fn profile_id(&self) -> Result<DocId, StoreError> {
         first_left(&self.conn, record::profile_id)
-    }
-
-    /// Forgets what was refused of a record that was erased, one's own or somebody else's. Returns how many writes; none
-    /// where the record is still here: then they are part of it.
-    pub fn discard_rejected(&mut self, doc_id: DocId) -> Result<usize, StoreError> {
-        let mut discarded = self.discard_here(doc_id)?;
-        for owner in self.written_for()? {
-            discarded += self.opened(owner)?.discard_here(doc_id)?;
-        }
-        Ok(discarded)
-    }
-
-    fn discard_here(&mut self, doc_id: DocId) -> Result<usize, StoreError> {
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let discarded = tx.execute(
-            "DELETE FROM rejected WHERE doc_id = ?1 AND EXISTS (SELECT 1 FROM documents WHERE doc_id = ?1 AND erased)",
-            [doc_id.as_bytes()],
-        )?;
-        set_meta(&tx, JOURNAL_OWED, &[])?;
-        tx.commit()?;
-        self.finish_erasing()?;
-        Ok(discarded)
     }
 }
 
@@ -169,10 +147,17 @@ pub(super) fn settle_emptied(
 /// Notes an entry of which nothing is left but that it was there.
 pub(super) fn insert_emptied(conn: &Connection, feed: i64, emptied: &Emptied, seq: u64) -> Result<(), StoreError> {
     conn.prepare_cached(
-        "INSERT INTO entries (feed, seq, entry_id, kind, doc_id, device_time, salt)
-         VALUES (?, ?, ?, ?, ?, 0, zeroblob(8))",
+        "INSERT INTO entries (n, feed, seq, entry_id, kind, doc_id, device_time, salt)
+         VALUES (?, ?, ?, ?, ?, ?, 0, zeroblob(8))",
     )?
-    .execute((feed, seq as i64, emptied.id.as_bytes(), emptied.kind, emptied.doc_id.as_bytes()))?;
+    .execute((
+        outbox::next_n(conn)?,
+        feed,
+        seq as i64,
+        emptied.id.as_bytes(),
+        emptied.kind,
+        emptied.doc_id.as_bytes(),
+    ))?;
     Ok(())
 }
 

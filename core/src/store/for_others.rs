@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use rand::RngCore;
 use rusqlite::{OptionalExtension, TransactionBehavior};
 
-use super::{Batch, Command, RejectedWrite, Status, Store, StoreError, WriteError, Written, account};
+use super::{
+    Batch, Command, RejectedHere, RejectedKey, RejectedWrite, Status, Store, StoreError, WriteError, Written, account,
+};
 use crate::collection::Collection;
 use crate::id::{EntryId, FeedId};
 use crate::policy::{AccountId, Action, Denied, Permit, Place, judge};
@@ -30,8 +32,21 @@ impl Store {
             | Command::RestoreTo { doc_id, .. } => self.opened(owner)?.collection_of(*doc_id)?,
             // Only the person whose record it is can erase it.
             Command::Erase { .. } => return Err(Denied::OwnerOnly.into()),
-            Command::Genesis | Command::Import { .. } | Command::PutBack => None,
+            Command::Genesis | Command::Import { .. } | Command::PutBack | Command::SendAgain => None,
         };
+        self.may_write_for(owner, collection, now_ms)?;
+        let store = self.opened(owner)?;
+        store.rebase_blocked(rng)?;
+        store.write(command, now_ms, rng)
+    }
+
+    /// Makes the owner's store ready for a write that is allowed.
+    pub(super) fn may_write_for(
+        &mut self,
+        owner: AccountId,
+        collection: Option<Collection>,
+        now_ms: i64,
+    ) -> Result<(), WriteError> {
         self.judge_writing(owner, collection, now_ms)?;
         // Before the write: a crash in between leaves a name under which nothing waits.
         self.conn.execute("INSERT INTO written_for (owner) VALUES (?) ON CONFLICT DO NOTHING", [owner])?;
@@ -42,7 +57,7 @@ impl Store {
              ON CONFLICT (name) DO UPDATE SET actor = ?2, last_accepted = NULL WHERE actor <> ?2",
             (&writer, actor.as_bytes()),
         )?;
-        store.write(command, now_ms, rng)
+        Ok(())
     }
 
     fn judge_writing(&self, owner: AccountId, collection: Option<Collection>, now_ms: i64) -> Result<(), WriteError> {
@@ -88,7 +103,7 @@ impl Store {
 
     /// Writes of this device in the feeds of others that the server does not have, the refused ones included.
     pub fn unsent_for_others(&mut self) -> Result<u64, StoreError> {
-        let mut unsent = 0;
+        let mut unsent = self.kept()?;
         for owner in self.written_for()? {
             unsent += self.opened(owner)?.unsent()?;
         }
@@ -97,7 +112,7 @@ impl Store {
 
     /// What waits and what was refused of what this device wrote into the feeds of others, all of them together.
     pub fn status_for_others(&mut self) -> Result<Status, StoreError> {
-        let mut sum = Status::default();
+        let mut sum = Status { rejected: self.kept()?, ..Status::default() };
         for owner in self.written_for()? {
             sum.add_waiting(&self.opened(owner)?.status()?);
         }
@@ -115,17 +130,31 @@ impl Store {
         Ok(self.conn.query_row(settled, [], |row| row.get(0))?)
     }
 
-    /// Takes the receipts for a batch that went into somebody else's feeds. Returns how many entries were refused.
+    /// Takes the receipts for a batch that went into somebody else's feeds: of entries by their numbers in that person's store,
+    /// and by their ids, as the store may have gone meanwhile. Returns how many entries were refused.
     pub fn take_receipts_for(
         &mut self,
         owner: AccountId,
-        entries: &[i64],
+        entries: &[(i64, EntryId)],
         receipts: &[Receipt],
         now_ms: i64,
+        rng: &mut dyn RngCore,
     ) -> Result<usize, StoreError> {
+        let (mut waiting, mut answered) = (Vec::new(), Vec::new());
+        for ((n, id), receipt) in entries.iter().zip(receipts) {
+            if self.shares(owner)? && self.opened(owner)?.is_queued(*n, *id)? {
+                waiting.push(*n);
+                answered.push(receipt.clone());
+            } else {
+                self.settle_kept(*id, receipt)?;
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(0);
+        }
         let (writer, actor) = (self.writer.clone(), self.actor()?);
         let store = self.opened(owner)?;
-        let refused = store.take_receipts(entries, receipts, now_ms)?;
+        let refused = store.take_receipts(&waiting, &answered, now_ms, rng)?;
         let tip: Option<Vec<u8>> = store
             .conn
             .query_row(
@@ -141,6 +170,12 @@ impl Store {
             (actor.as_bytes(), tip),
         )?;
         Ok(refused)
+    }
+
+    fn is_queued(&self, n: i64, id: EntryId) -> Result<bool, StoreError> {
+        let mut query =
+            self.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE n = ? AND entry_id = ?)")?;
+        Ok(query.query_row((n, id.as_bytes()), |row| row.get(0))?)
     }
 
     /// Whether an entry lies in the store of somebody into whose feeds this device wrote.
@@ -165,13 +200,16 @@ impl Store {
         Ok(())
     }
 
-    /// What of mine the server refused in the feeds of others, by their name.
-    pub fn rejected_of_others(&mut self) -> Result<Vec<(String, RejectedWrite)>, StoreError> {
+    /// What of mine the server refused in the feeds of others.
+    pub(super) fn rejected_of_others(&mut self) -> Result<Vec<RejectedHere>, StoreError> {
         let names: BTreeMap<_, _> = self.others()?.into_iter().map(|other| (other.account, other.name)).collect();
-        let mut rejected = Vec::new();
+        let mut rejected = self.kept_writes()?;
         for owner in self.written_for()? {
-            let name = names.get(&owner).cloned().unwrap_or_default();
-            rejected.extend(self.opened(owner)?.rejected()?.into_iter().map(|write| (name.clone(), write)));
+            let of = Some(names.get(&owner).cloned().unwrap_or_default());
+            let writes = self.opened(owner)?.rejected()?.into_iter();
+            let here =
+                |write: RejectedWrite| RejectedHere { key: RejectedKey::Of(owner, write.n), of: of.clone(), write };
+            rejected.extend(writes.map(here));
         }
         Ok(rejected)
     }

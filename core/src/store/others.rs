@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{OptionalExtension, TransactionBehavior};
 
 use super::{Applied, FeedRow, PullError, Store, StoreError, account};
 use crate::id::FeedId;
@@ -37,7 +37,7 @@ pub struct Ended {
     pub name: String,
     /// Of what.
     pub collection: String,
-    /// Writes of this device in it that the server had not accepted: they went with it.
+    /// Writes of this device in it that the server had not answered: they are kept, as refused.
     pub unsent: u64,
 }
 
@@ -115,9 +115,12 @@ impl Store {
 
     /// What somebody else shares with this account, to be read; `None` if they share nothing (any more).
     pub fn of(&mut self, owner: AccountId) -> Result<Option<&Store>, StoreError> {
-        let shares: bool =
-            self.conn.query_row("SELECT EXISTS (SELECT 1 FROM shared WHERE owner = ?)", [owner], |row| row.get(0))?;
-        if shares { Ok(Some(self.opened(owner)?)) } else { Ok(None) }
+        if self.shares(owner)? { Ok(Some(self.opened(owner)?)) } else { Ok(None) }
+    }
+
+    pub(super) fn shares(&self, owner: AccountId) -> Result<bool, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM shared WHERE owner = ?)")?;
+        Ok(query.query_row([owner], |row| row.get(0))?)
     }
 
     pub(super) fn opened(&mut self, owner: AccountId) -> Result<&mut Store, StoreError> {
@@ -137,7 +140,7 @@ impl Store {
         Ok(feeds)
     }
 
-    fn shared(&self) -> Result<BTreeMap<AccountId, Vec<FeedId>>, StoreError> {
+    pub(super) fn shared(&self) -> Result<BTreeMap<AccountId, Vec<FeedId>>, StoreError> {
         let mut query = self.conn.prepare_cached("SELECT owner, wire FROM shared")?;
         let mut shared: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut rows = query.query([])?;
@@ -171,13 +174,12 @@ impl Store {
     }
 
     /// Removes what is here of somebody else's feed, to the last byte; `None` if nothing of it is here, which is no error:
-    /// the server may say it twice.
-    pub fn revoke(&mut self, feed: FeedId) -> Result<Option<Ended>, StoreError> {
+    /// the server may say it twice. What this device wrote there and the server does not have stays with who wrote it.
+    pub fn revoke(&mut self, feed: FeedId, now_ms: i64) -> Result<Option<Ended>, StoreError> {
         let Some(owner) = self.owner_of(feed)? else { return Ok(None) };
         let is_last = self.shared()?.get(&owner).is_none_or(|feeds| feeds.len() == 1);
-        let store = self.opened(owner)?;
-        let unsent = unsent(&store.conn, feed)?;
-        store.purge(feed)?;
+        let unsent = self.keep_unsettled(owner, feed, now_ms)?;
+        self.opened(owner)?.purge(feed)?;
         if is_last {
             self.others.open.remove(&owner);
             remove_files(&path_of(&self.path, owner))?;
@@ -225,12 +227,7 @@ impl Store {
             by_owner.entry(owner).or_default().push(page.clone());
         }
         for (owner, pages) in by_owner {
-            let received = self.opened(owner)?.apply_own(&pages)?;
-            applied.entries += received.entries;
-            applied.bytes += received.bytes;
-            applied.unapplied += received.unapplied;
-            applied.shared_actors.extend(received.shared_actors);
-            applied.of_others.entry(owner).or_default().extend(received.documents.into_iter().chain(received.erased));
+            applied.add_of_other(owner, self.opened(owner)?.apply_own(&pages)?);
         }
         Ok(())
     }
@@ -241,10 +238,12 @@ impl Store {
         for statement in [
             "DELETE FROM records WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
             "DELETE FROM snapshots WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
-            "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?)",
+            "DELETE FROM rejected WHERE doc_id IN (SELECT doc_id FROM documents JOIN feeds USING (feed) WHERE wire = ?1)
+               OR feed IN (SELECT feed FROM feeds WHERE wire = ?1)",
             "DELETE FROM outbox WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM entries WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "DELETE FROM documents WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
+            "DELETE FROM bootstraps WHERE feed IN (SELECT feed FROM feeds WHERE wire = ?)",
             "UPDATE feeds SET wire = NULL, epoch = NULL, cursor = 0, merged_seq = 0,
                digest = x'00000000000000000000000000000000' WHERE wire = ?",
         ] {
@@ -264,12 +263,6 @@ impl Store {
 
 fn access(read_only: bool) -> Access {
     if read_only { Access::Read } else { Access::Write }
-}
-
-fn unsent(conn: &Connection, feed: FeedId) -> Result<u64, StoreError> {
-    let mut query = conn
-        .prepare_cached("SELECT count(*) FROM outbox JOIN feeds USING (feed) WHERE wire = ? AND outbox.state <> 1")?;
-    Ok(query.query_row([feed.0 as i64], |row| row.get::<_, i64>(0))? as u64)
 }
 
 fn remove_files(path: &Path) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, OpenDocuments};
 use super::outbox::Tips;
-use super::{Store, StoreError, erase, outbox};
+use super::{Store, StoreError, bootstrap, erase, outbox};
 use crate::change;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId, FeedId};
@@ -63,12 +63,27 @@ pub struct Applied {
     pub unapplied: usize,
     /// Actors of this home that someone else wrote with: it was cloned, or restored from a backup.
     pub shared_actors: BTreeSet<ActorId>,
+    /// Feeds in which something else has a number under which an entry of this home was accepted: the server lost it.
+    pub lost: BTreeSet<FeedId>,
+    /// A document that came as a snapshot is damaged here: its feed is received again, from its first entry.
+    pub comes_again: bool,
 }
 
 impl Applied {
     /// How many documents changed, own ones and those of others.
     pub fn changed(&self) -> usize {
         self.documents.len() + self.erased.len() + self.of_others.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Counts what changed in the store of somebody else's feeds.
+    pub(super) fn add_of_other(&mut self, owner: AccountId, theirs: Self) {
+        self.entries += theirs.entries;
+        self.bytes += theirs.bytes;
+        self.unapplied += theirs.unapplied;
+        self.comes_again |= theirs.comes_again;
+        self.shared_actors.extend(theirs.shared_actors);
+        self.lost.extend(theirs.lost);
+        self.of_others.entry(owner).or_default().extend(theirs.documents.into_iter().chain(theirs.erased));
     }
 }
 
@@ -135,24 +150,31 @@ impl NewEntry {
 }
 
 /// A page's entries that are new here, by document.
-struct Fresh {
-    feed: i64,
-    collection: String,
-    entries: BTreeMap<DocId, Vec<NewEntry>>,
+pub(super) struct Fresh {
+    pub feed: i64,
+    pub collection: String,
+    pub entries: BTreeMap<DocId, Vec<NewEntry>>,
     /// Each the last entry of its document.
-    erasures: Vec<NewEntry>,
-    actors: BTreeSet<ActorId>,
+    pub erasures: Vec<NewEntry>,
+    pub actors: BTreeSet<ActorId>,
+}
+
+impl Fresh {
+    pub fn new(feed: i64, collection: String) -> Self {
+        Self { feed, collection, entries: BTreeMap::new(), erasures: Vec::new(), actors: BTreeSet::new() }
+    }
 }
 
 /// Moves the cursor over the page, settles what is already here and returns the rest.
 fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<Fresh, PullError> {
     let (feed, collection, cursor, digest) = feed_row(conn, page.feed)?;
-    let mut fresh = Fresh { feed, collection, entries: BTreeMap::new(), erasures: Vec::new(), actors: BTreeSet::new() };
+    let mut fresh = Fresh::new(feed, collection);
     if !page.items.is_empty() && page.first_seq > cursor + 1 {
         return Err(PullError::Gap { feed: page.feed, first: page.first_seq, cursor });
     }
     let (mut at, mut sum) = (cursor, digest);
     let mut tips = Tips::default();
+    let mut received = BTreeMap::new();
     for (seq, item) in (page.first_seq..).zip(&page.items) {
         if let Item::Full(entry) = item {
             applied.bytes += entry.payload.len() as u64;
@@ -162,13 +184,18 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
         }
         at = seq;
         applied.entries += 1;
-        sum = sum.plus(match item {
+        let id = match item {
             Item::Own(id) => settle_own(conn, *id, seq, &mut tips)?,
             Item::Full(entry) => settle(conn, entry, seq, &mut fresh, &mut tips)?,
             Item::Emptied(emptied) => erase::settle_emptied(conn, feed, emptied, seq, &mut tips)?,
-        });
+        };
+        sum = sum.plus(id);
+        received.insert(seq, id);
     }
     tips.save(conn)?;
+    if outbox::forget_taken_numbers(conn, feed, &received)? {
+        applied.lost.insert(page.feed);
+    }
     conn.prepare_cached("UPDATE feeds SET cursor = ?2, digest = ?3, merged_seq = max(merged_seq, ?4) WHERE feed = ?1")?
         .execute((feed, at as i64, sum.to_bytes(), page.merged_seq as i64))
         .map_err(StoreError::from)?;
@@ -176,7 +203,7 @@ fn receive(conn: &Connection, page: &FeedPage, applied: &mut Applied) -> Result<
     Ok(fresh)
 }
 
-fn current_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, StoreError> {
+pub(super) fn current_actors(conn: &Connection) -> Result<BTreeSet<ActorId>, StoreError> {
     let mut query = conn.prepare_cached("SELECT actor FROM writers")?;
     let rows = query.query_map([], |row| Ok(ActorId(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -203,7 +230,7 @@ fn settle_own(conn: &Connection, id: EntryId, seq: u64, tips: &mut Tips) -> Resu
     Ok(id)
 }
 
-fn settle(
+pub(super) fn settle(
     conn: &Connection,
     entry: &Entry,
     seq: u64,
@@ -246,7 +273,7 @@ fn settle(
 
 /// Applies new entries of one document. Those that cannot be applied stay as they came, counted, and the rest goes on; so
 /// does everything else when the document itself is damaged here.
-fn fold(
+pub(super) fn fold(
     conn: &Connection,
     open: &mut OpenDocuments,
     (feed, collection): (i64, &str),
@@ -263,7 +290,20 @@ fn fold(
         }
         return Ok(None);
     }
-    let mut doc = match open.take(conn, doc_id, &row) {
+    let taken = open.take(conn, doc_id, &row);
+    if let (Ok(doc), true) = (&taken, row.received_seq > 0) {
+        // What came within the snapshot has no row here by which it would have been recognised.
+        entries.retain(|new| !new.hash().is_some_and(|hash| merge::holds(doc, hash)));
+        if entries.is_empty() && !row.unproved {
+            return Ok(taken.ok().map(|doc| open.keep(doc_id, row.version, doc)).and(None));
+        }
+    }
+    let mut doc = match taken {
+        Err(StoreError::Damaged { .. }) if row.received_seq > 0 => {
+            bootstrap::fetch_again(conn, doc_id, &row)?;
+            applied.comes_again = true;
+            return Ok(None);
+        }
         Ok(doc) => Some(merge_in(conn, doc_id, &row, doc, &mut entries)?),
         Err(StoreError::Damaged { .. }) => None,
         Err(error) => return Err(error.into()),
@@ -313,4 +353,33 @@ fn merge_in(
         }
     }
     Ok(doc)
+}
+
+/// Tries once more what could not be applied when it came: a document that lost changes may have room for it.
+pub(super) fn apply_again(
+    conn: &Connection,
+    doc_id: DocId,
+    row: &mut DocumentRow,
+    doc: &mut Automerge,
+) -> Result<(), StoreError> {
+    if row.unapplied == 0 {
+        return Ok(());
+    }
+    let mut query = conn.prepare_cached(
+        "SELECT n, payload FROM entries
+         WHERE doc_id = ? AND kind = ? AND change_hash IS NULL AND payload IS NOT NULL ORDER BY n",
+    )?;
+    let kept: Vec<(i64, Vec<u8>)> = query
+        .query_map((doc_id.as_bytes(), i32::from(EntryKind::Change)), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (n, payload) in kept {
+        let Ok(change) = change::reread(&payload) else { continue };
+        let mut attempt = doc.clone();
+        if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() {
+            *doc = attempt;
+            row.unapplied -= 1;
+            conn.execute("UPDATE entries SET change_hash = ?2 WHERE n = ?1", (n, &change.hash().0))?;
+        }
+    }
+    Ok(())
 }

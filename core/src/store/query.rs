@@ -85,11 +85,15 @@ pub struct Change {
     pub time_ms: i64,
     /// What it touched.
     pub fields: Vec<String>,
+    /// Whether it moved the record to the trash, or took it out.
+    pub trashed: Option<bool>,
 }
 
 /// A write that the server refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RejectedWrite {
+    /// Names it in its store.
+    pub n: i64,
     /// The record.
     pub doc_id: DocId,
     /// Its collection's name.
@@ -168,13 +172,12 @@ impl Store {
 
     /// One record; `None` if it is not here.
     pub fn show(&self, doc_id: DocId) -> Result<Option<Shown>, StoreError> {
-        let Some((collection, doc)) = self.document(doc_id)? else { return Ok(None) };
+        let read = |store: &Self| -> Result<_, StoreError> {
+            let Some((collection, doc)) = store.document(doc_id)? else { return Ok(None) };
+            Ok(Some((collection, doc, store.sync_of(doc_id)?)))
+        };
+        let Some((collection, doc, state)) = self.in_one_reading(read)? else { return Ok(None) };
         let projection = record::project(&doc, collection);
-        let state = self.conn.query_row(
-            &format!("SELECT {SYNC} FROM records r WHERE doc_id = ?"),
-            [doc_id.as_bytes()],
-            |row| sync(row, 0),
-        )?;
         Ok(Some(Shown {
             doc_id,
             collection,
@@ -191,12 +194,14 @@ impl Store {
     pub fn history(&self, doc_id: DocId) -> Result<Vec<Change>, StoreError> {
         let Some((_, doc)) = self.document(doc_id)? else { return Ok(Vec::new()) };
         let own = self.own_actors()?;
-        let changes = record::history(&doc).into_iter().map(|step| Change {
+        let steps = record::history(&doc).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
+        let changes = steps.into_iter().map(|step| Change {
             hash: step.hash,
             actor: step.actor,
             own: own.contains(&step.actor),
             time_ms: step.time_ms,
             fields: step.fields,
+            trashed: step.trashed,
         });
         Ok(changes.collect())
     }
@@ -212,17 +217,18 @@ impl Store {
     /// Writes the server refused, oldest first.
     pub fn rejected(&self) -> Result<Vec<RejectedWrite>, StoreError> {
         let mut query = self.conn.prepare_cached(
-            "SELECT doc_id, collection, code, message, rejected_at, command, record FROM rejected ORDER BY n",
+            "SELECT n, doc_id, collection, code, message, rejected_at, command, record FROM rejected ORDER BY n",
         )?;
         let rows = query.query_map([], |row| {
             Ok(RejectedWrite {
-                doc_id: DocId(row.get(0)?),
-                collection: row.get(1)?,
-                code: row.get(2)?,
-                message: row.get(3)?,
-                rejected_at: row.get(4)?,
-                command: json(&row.get::<_, String>(5)?),
-                record: json(&row.get::<_, String>(6)?),
+                n: row.get(0)?,
+                doc_id: DocId(row.get(1)?),
+                collection: row.get(2)?,
+                code: row.get(3)?,
+                message: row.get(4)?,
+                rejected_at: row.get(5)?,
+                command: json(&row.get::<_, String>(6)?),
+                record: json(&row.get::<_, String>(7)?),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -275,10 +281,18 @@ impl Store {
         Ok(name.and_then(|name| Collection::named(&name)))
     }
 
+    /// Row and changes as of one moment: between the two another process may write, and the row would have other heads.
     fn document(&self, doc_id: DocId) -> Result<Option<(Collection, automerge::Automerge)>, StoreError> {
-        let Some(row) = DocumentRow::of(&self.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
-        let Some(collection) = Collection::named(&row.collection) else { return Ok(None) };
-        Ok(Some((collection, documents::load(&self.conn, doc_id, &row)?)))
+        self.in_one_reading(|store| {
+            let Some(row) = DocumentRow::of(&store.conn, doc_id)?.filter(|row| !row.erased) else { return Ok(None) };
+            let Some(collection) = Collection::named(&row.collection) else { return Ok(None) };
+            Ok(Some((collection, documents::load(&store.conn, doc_id, &row)?)))
+        })
+    }
+
+    fn sync_of(&self, doc_id: DocId) -> Result<Sync, StoreError> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {SYNC} FROM records r WHERE doc_id = ?"))?;
+        Ok(query.query_row([doc_id.as_bytes()], |row| sync(row, 0))?)
     }
 }
 

@@ -1,16 +1,18 @@
 //! Commands of this device: change, entry, outbox row and list columns in one durable transaction.
 
 use automerge::Automerge;
-use rand::RngCore;
-use rusqlite::{Connection, TransactionBehavior};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::documents::{self, DocumentRow, OpenDocuments};
-use super::{Store, StoreError, WriteError, erase, outbox};
+use super::outbox::Asked;
+use super::{Store, StoreError, WriteError, erase, outbox, salvage};
 use crate::change;
 use crate::collection::Collection;
-use crate::entry::Entry;
+use crate::entry::{Entry, Salt, random_salt};
 use crate::id::{ActorId, ChangeHash, DocId, EntryId};
 use crate::limits;
 use crate::merge;
@@ -72,6 +74,8 @@ pub enum Command {
     },
     /// A change that came with an archive of the account, which has it still.
     PutBack,
+    /// A change that the server had and lost, whoever made it.
+    SendAgain,
 }
 
 /// What became of a command.
@@ -126,9 +130,16 @@ impl Store {
             return Ok(Written { doc_id: *doc_id, changed: true });
         }
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let actor = super::writer_actor(&tx, &self.writer)?;
-        let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
-        let (doc_id, row, doc, changed) = writer.carry_out(command)?;
+        salvage::check_in_place(self.file, &self.path)?;
+        let mut writer = Writer::new(&tx, &mut self.open, &self.writer, now_ms, rng)?;
+        let (doc_id, row, doc, changed) = match writer.carry_out(command) {
+            Err(WriteError::Store(damaged @ StoreError::Damaged { doc_id, .. })) => {
+                drop(tx);
+                self.fetch_damaged(doc_id)?;
+                return Err(damaged.into());
+            }
+            carried => carried?,
+        };
         tx.commit()?;
         self.open.keep(doc_id, row.version, doc);
         Ok(Written { doc_id, changed })
@@ -144,14 +155,14 @@ impl Store {
         rng: &mut dyn RngCore,
     ) -> Result<Vec<(DocId, ImportOutcome)>, WriteError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        salvage::check_in_place(self.file, &self.path)?;
         for original in originals {
             tx.prepare_cached(
                 "INSERT INTO originals (hash, name, imported_at, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )?
             .execute((original.hash, original.name, now_ms, original.bytes))?;
         }
-        let actor = super::writer_actor(&tx, &self.writer)?;
-        let mut writer = Writer { conn: &tx, open: &mut self.open, actor, now_ms, rng };
+        let mut writer = Writer::new(&tx, &mut self.open, &self.writer, now_ms, rng)?;
         let outcomes = page.iter().map(|imported| writer.import(imported)).collect::<Result<_, _>>()?;
         tx.commit()?;
         Ok(outcomes)
@@ -159,62 +170,93 @@ impl Store {
 }
 
 /// One transaction's worth of local changes.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     conn: &'a Connection,
     open: &'a mut OpenDocuments,
+    writer: &'a str,
+    /// The writer's, where it has no other one in the document.
     actor: ActorId,
     now_ms: i64,
     rng: &'a mut dyn RngCore,
+    /// Where ids of new items are drawn from.
+    pub seed: i64,
+    /// How often the command was written before.
+    pub replays: i64,
+    /// The id of a new record, if it had one before.
+    pub doc_id: Option<DocId>,
 }
 
 type Carried = (DocId, DocumentRow, Automerge, bool);
 
-impl Writer<'_> {
-    fn carry_out(&mut self, command: &Command) -> Result<Carried, WriteError> {
-        let author = Author { actor: self.actor, time_ms: self.now_ms };
+impl<'a> Writer<'a> {
+    pub fn new(
+        conn: &'a Connection,
+        open: &'a mut OpenDocuments,
+        writer: &'a str,
+        now_ms: i64,
+        rng: &'a mut dyn RngCore,
+    ) -> Result<Self, StoreError> {
+        let actor = super::writer_actor(conn, writer)?;
+        let seed = rng.next_u64().cast_signed();
+        Ok(Self { conn, open, writer, actor, now_ms, rng, seed, replays: 0, doc_id: None })
+    }
+
+    /// Who writes in this document, now.
+    fn author(&self, doc_id: DocId) -> Result<Author, StoreError> {
+        let mut query =
+            self.conn.prepare_cached("SELECT actor FROM document_actors WHERE doc_id = ? AND writer = ?")?;
+        let own = query.query_row((doc_id.as_bytes(), self.writer), |row| row.get(0).map(ActorId)).optional()?;
+        Ok(Author { actor: own.unwrap_or(self.actor), time_ms: self.now_ms })
+    }
+
+    /// Ids of new items come from here: the same ones, whenever the command is written again.
+    fn ids(&self) -> ChaCha12Rng {
+        ChaCha12Rng::seed_from_u64(self.seed.cast_unsigned())
+    }
+
+    pub fn carry_out(&mut self, command: &Command) -> Result<Carried, WriteError> {
         match command {
-            Command::Create { collection, fields } => self.create(command, collection, fields, &author),
-            Command::Edit { doc_id, patch } => self.change(command, *doc_id, |doc, collection, rng| {
-                Ok(record::edit(doc, collection, patch, &author, rng)?)
+            Command::Create { collection, fields } => self.create(command, collection, fields),
+            Command::Edit { doc_id, patch } => self.change(command, *doc_id, |doc, collection, author, ids| {
+                Ok(record::edit(doc, collection, patch, author, ids)?)
             }),
             Command::Trash { doc_id } => {
-                self.change(command, *doc_id, |doc, collection, _| trash(doc, collection, true, &author))
+                self.change(command, *doc_id, |doc, collection, author, _| trash(doc, collection, true, author))
             }
             Command::Restore { doc_id } => {
-                self.change(command, *doc_id, |doc, collection, _| trash(doc, collection, false, &author))
+                self.change(command, *doc_id, |doc, collection, author, _| trash(doc, collection, false, author))
             }
-            Command::RestoreTo { doc_id, state } => self.change(command, *doc_id, |doc, collection, rng| {
+            Command::RestoreTo { doc_id, state } => self.change(command, *doc_id, |doc, collection, author, ids| {
                 let hash = state_hash(state).ok_or(WriteError::NotFound(*doc_id))?;
                 if doc.get_change_meta_by_hash(&automerge::ChangeHash(hash.0)).is_none() {
                     return Err(WriteError::NoSuchState(*doc_id, hash));
                 }
-                Ok(record::restore_to(doc, collection, &hash, &author, rng)?)
+                Ok(record::restore_to(doc, collection, &hash, author, ids)?)
             }),
-            Command::Erase { .. } | Command::Genesis | Command::Import { .. } | Command::PutBack => {
+            Command::Erase { .. }
+            | Command::Genesis
+            | Command::Import { .. }
+            | Command::PutBack
+            | Command::SendAgain => {
                 unreachable!("carried out elsewhere, or made by the store itself")
             }
         }
     }
 
-    fn create(
-        &mut self,
-        command: &Command,
-        collection: &str,
-        fields: &Value,
-        author: &Author,
-    ) -> Result<Carried, WriteError> {
+    fn create(&mut self, command: &Command, collection: &str, fields: &Value) -> Result<Carried, WriteError> {
         let collection = collection_named(collection)?;
         if collection == Collection::Profile {
             let doc_id = erase::first_left(self.conn, record::profile_id)?;
             self.ensure_genesis(doc_id, collection)?;
-            return self.change(command, doc_id, |doc, collection, rng| {
-                Ok(record::edit(doc, collection, fields, author, rng)?)
+            return self.change(command, doc_id, |doc, collection, author, ids| {
+                Ok(record::edit(doc, collection, fields, author, ids)?)
             });
         }
-        let (doc, payload) = record::create(collection, fields, author, self.rng)?;
-        let doc_id = DocId::random(self.now_ms, self.rng);
+        let doc_id = self.doc_id.unwrap_or_else(|| DocId::random(self.now_ms, self.rng));
+        let author = self.author(doc_id)?;
+        let (doc, payload) = record::create(collection, fields, &author, &mut self.ids())?;
         let mut row = DocumentRow::new(feed_of(self.conn, collection)?, collection.name());
-        self.append(doc_id, &mut row, payload, written_hash(&doc), command)?;
+        self.append(doc_id, &mut row, payload, written_hash(&doc), command, author.actor)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok((doc_id, row, doc, true))
     }
@@ -224,18 +266,18 @@ impl Writer<'_> {
         &mut self,
         command: &Command,
         doc_id: DocId,
-        make: impl FnOnce(&mut Automerge, Collection, &mut dyn RngCore) -> Result<Option<Vec<u8>>, WriteError>,
+        make: impl FnOnce(&mut Automerge, Collection, &Author, &mut dyn RngCore) -> Result<Option<Vec<u8>>, WriteError>,
     ) -> Result<Carried, WriteError> {
         let mut row = DocumentRow::of(self.conn, doc_id)?.ok_or(WriteError::NotFound(doc_id))?;
         if row.erased {
             return Err(WriteError::Erased(doc_id));
         }
-        let collection = collection_named(&row.collection)?;
+        let (collection, author) = (collection_named(&row.collection)?, self.author(doc_id)?);
         let mut doc = self.open.take(self.conn, doc_id, &row)?;
-        let payload = make(&mut doc, collection, self.rng)?;
+        let payload = make(&mut doc, collection, &author, &mut self.ids())?;
         let changed = payload.is_some();
         if let Some(payload) = payload {
-            self.append(doc_id, &mut row, payload, written_hash(&doc), command)?;
+            self.append(doc_id, &mut row, payload, written_hash(&doc), command, author.actor)?;
             documents::save(self.conn, doc_id, &mut row, &doc)?;
         }
         Ok((doc_id, row, doc, changed))
@@ -249,7 +291,7 @@ impl Writer<'_> {
         let payload = record::genesis(collection);
         let doc = record::from_genesis(collection);
         let mut row = DocumentRow::new(feed_of(self.conn, collection)?, collection.name());
-        self.append(doc_id, &mut row, payload, written_hash(&doc), &Command::Genesis)?;
+        self.append(doc_id, &mut row, payload, written_hash(&doc), &Command::Genesis, self.actor)?;
         documents::save(self.conn, doc_id, &mut row, &doc)?;
         Ok(true)
     }
@@ -265,18 +307,18 @@ impl Writer<'_> {
             let payload = record::import(Collection::Workouts, doc_id, step, fields)?;
             let change = change::reread(&payload).expect("a change that this device just made");
             let hash = ChangeHash(change.hash().0);
-            if !outbox::is_known(self.conn, doc_id, hash)? {
+            if !merge::holds(&doc, hash) {
                 merge::apply_read(&mut doc, vec![change]).map_err(|reason| StoreError::Damaged { doc_id, reason })?;
-                self.append(doc_id, &mut row, payload, hash, &Command::Import { step })?;
+                self.append(doc_id, &mut row, payload, hash, &Command::Import { step }, self.actor)?;
                 extended = true;
             }
         }
         if let (true, Some(zone)) = (added, &imported.zone_guess) {
-            let author = Author { actor: self.actor, time_ms: self.now_ms };
+            let author = self.author(doc_id)?;
             let patch = serde_json::json!({ "zone_guess": zone });
             if let Some(payload) = record::edit(&mut doc, Collection::Workouts, &patch, &author, self.rng)? {
                 let edit = Command::Edit { doc_id, patch };
-                self.append(doc_id, &mut row, payload, written_hash(&doc), &edit)?;
+                self.append(doc_id, &mut row, payload, written_hash(&doc), &edit, author.actor)?;
             }
         }
         if extended {
@@ -297,6 +339,7 @@ impl Writer<'_> {
         payload: Vec<u8>,
         hash: ChangeHash,
         command: &Command,
+        actor: ActorId,
     ) -> Result<EntryId, WriteError> {
         if payload.len() > limits::ENTRY_BYTES {
             return Err(WriteError::EntryTooLarge { bytes: payload.len() });
@@ -308,13 +351,17 @@ impl Writer<'_> {
             return Err(WriteError::DocumentFull { doc_id, bytes });
         }
         let by_rule = matches!(command, Command::Genesis | Command::Import { .. });
-        let (device_time, actor) = if by_rule { (0, None) } else { (self.now_ms, Some(self.actor)) };
-        let mut salt = [0; 8];
-        if *command != Command::Genesis {
-            self.rng.fill_bytes(&mut salt);
-        }
+        let (device_time, actor) = if by_rule { (0, None) } else { (self.now_ms, Some(actor)) };
+        let salt = if *command == Command::Genesis { Salt::default() } else { random_salt(self.rng) };
         let entry = Entry { kind: EntryKind::Change.into(), doc_id, device_time, salt, payload };
-        Ok(outbox::queue(self.conn, row, &entry, Some(hash), actor, self.now_ms, command)?)
+        let (seed, replays) = (Some(self.seed), self.replays);
+        Ok(outbox::queue(
+            self.conn,
+            row,
+            &entry,
+            Some(hash),
+            &Asked { command, actor, at_ms: self.now_ms, seed, replays },
+        )?)
     }
 }
 
@@ -337,7 +384,7 @@ fn trash(
 }
 
 /// The change that was just made: it builds on every head there was, so it is the only one now.
-fn written_hash(doc: &Automerge) -> ChangeHash {
+pub(super) fn written_hash(doc: &Automerge) -> ChangeHash {
     *merge::heads(doc).first().expect("a document with a change has a head")
 }
 

@@ -62,6 +62,15 @@ pub(super) fn page_from_proto(page: proto::FeedEntries) -> Result<FeedPage, Wire
     })
 }
 
+/// An entry of which nothing is left out.
+pub(super) fn whole_to_proto(entry: &Entry) -> proto::Entry {
+    Before::default().encode(entry)
+}
+
+pub(super) fn whole_from_proto(entry: proto::Entry) -> Result<Entry, WireError> {
+    Before::default().decode(entry)
+}
+
 fn emptied_to_proto(emptied: &Emptied) -> proto::Entry {
     proto::Entry {
         kind: emptied.kind,

@@ -6,7 +6,8 @@ use fitme_core::entry::Digest;
 use fitme_core::id::{Epoch, FeedId, Installation};
 use fitme_core::policy::Access;
 use fitme_core::session::{
-    Account, AccountFeed, Grants, LiveEntries, Mode, Page, ServerEffect, ServerEvent, ServerSession, summary,
+    Account, AccountFeed, Grants, LiveEntries, Mode, Page, ServerEffect, ServerEvent, ServerSession, SnapshotsAsked,
+    SnapshotsRead, summary,
 };
 use fitme_core::wire::{self, Cursors, Frame, Hello};
 
@@ -27,6 +28,7 @@ fn feed(feed: FeedId, owner: [u8; 16], head: u64) -> AccountFeed {
         head,
         head_digest: Digest::default(),
         merged: head,
+        folded: head,
         digest_at_cursor: Some(Digest::default()),
     }
 }
@@ -74,6 +76,9 @@ fn said(effects: &[ServerEffect]) -> Vec<String> {
             _ => None,
         },
         ServerEffect::SendOfOther(feed, _) => Some(format!("entries {feed}")),
+        ServerEffect::ReadSnapshots { asked, others, .. } => {
+            Some(format!("read snapshots of {}{}", asked[0].feed, if *others { " judged" } else { "" }))
+        }
         ServerEffect::Read { feed, others, .. } => Some(format!("read {feed}{}", if *others { " judged" } else { "" })),
         _ => None,
     };
@@ -135,6 +140,26 @@ fn a_denied_page_revokes_the_feed_and_the_session_goes_on() {
     let denied = ServerEvent::Denied(Arc::new(Grants { version: 2, feeds: Vec::new() }));
     assert_eq!(said(&session.handle(denied)), ["revoked 20"]);
     assert_eq!(said(&session.handle(ServerEvent::Head(OWN, 3))), ["read 10"]);
+}
+
+/// Snapshots of somebody else's feed are judged like its entries: a grant that ends between two pages ends them at once.
+#[test]
+fn a_grant_that_ends_between_two_pages_of_snapshots_ends_them() {
+    let (mut session, effects) = live(wire::MINOR, account(&[feed(ANNS, ANN, 500)], 1));
+    assert_eq!(said(&effects), ["granted 20", "read snapshots of 20 judged"]);
+    let asked = effects.iter().find_map(|effect| match effect {
+        ServerEffect::ReadSnapshots { asked, .. } => Some(asked[0]),
+        _ => None,
+    });
+    let SnapshotsAsked { place, .. } = asked.unwrap();
+    let digest = Some(Digest::default());
+    let (documents, erasures) = (Vec::new(), Vec::new());
+    let read = SnapshotsRead { feed: ANNS, place, digest, total: 0, documents, erasures, exhausted: true };
+    let effects = session.handle(ServerEvent::Snapshots(vec![read]));
+    assert_eq!(said(&effects), ["entries 20", "read snapshots of 20 judged"]);
+    let denied = ServerEvent::Denied(Arc::new(Grants { version: 2, feeds: Vec::new() }));
+    assert_eq!(said(&session.handle(denied)), ["revoked 20"]);
+    assert_eq!(said(&session.handle(ServerEvent::Head(ANNS, 600))), Vec::<String>::new());
 }
 
 fn received() -> fitme_core::session::Received {

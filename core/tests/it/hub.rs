@@ -1,24 +1,30 @@
 //! Devices and a server that exist only in memory: the shipped session of both ends with the smallest database that can
 //! stand behind it, so that a thousand sessions run in a second. What Postgres must do is tested against Postgres.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use fitme_core::change;
+use fitme_core::change::{self, ChangeFacts};
 use fitme_core::collection::Collection;
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{ActorId, ChangeHash, DocId, EntryId, Epoch, FeedId, Installation};
+use fitme_core::limits;
+use fitme_core::merge;
 use fitme_core::policy::Access;
+use fitme_core::reconcile::{Answer, Answering, Held, Question, Range};
 use fitme_core::record;
 use fitme_core::session::{
-    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Received,
-    ServerEffect, ServerEvent, ServerSession, Settled,
+    Account, AccountFeed, DeviceEffect, DeviceEvent, DeviceSession, Echo, LiveEntries, Mode, Own, Page, Progress,
+    Received, ServerEffect, ServerEvent, ServerSession, Settled,
 };
 use fitme_core::store::{Adoption, Command, Identity, ListQuery, Store, Tokens};
-use fitme_core::wire::{self, Cursors, FeedGranted, FeedPush, Receipt, Refusal};
+use fitme_core::wire::bootstrap::Snapshot;
+use fitme_core::wire::{self, Cursors, FeedGranted, FeedPush, Frame, Receipt, Refusal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+
+mod snapshots;
 
 /// 2026-11-22 08:00 UTC.
 pub const MORNING: i64 = 1_795_334_400_000;
@@ -29,6 +35,8 @@ struct Feed {
     scope: &'static str,
     epoch: Epoch,
     entries: Vec<(Received, ChangeHash, ActorId)>,
+    /// What was emptied is in older backups still.
+    backup: Vec<(EntryId, Entry, ChangeHash)>,
 }
 
 impl Feed {
@@ -46,13 +54,51 @@ impl Feed {
         Some((at as u64 + 1, self.entries[at].0.id))
     }
 
+    /// Heads of each document; none of one that was erased.
+    fn held(&self) -> BTreeMap<DocId, Vec<ChangeHash>> {
+        let mut documents: BTreeMap<DocId, Vec<ChangeHash>> = BTreeMap::new();
+        for (received, ..) in &self.entries {
+            let heads = documents.entry(received.entry.doc_id).or_default();
+            match change::read(&received.entry.payload) {
+                Ok(read) => merge::advance_heads(heads, &read.facts.deps, read.facts.hash),
+                Err(_) if received.entry.is_erasure() => heads.clear(),
+                Err(_) => {}
+            }
+        }
+        documents
+    }
+
+    /// What it holds of its documents, compared with what a device does.
+    fn answers(&self, questions: Vec<Question>) -> Vec<Answer> {
+        let documents = self.held();
+        let answer = |question: Question| {
+            let mut answering = Answering::new(question);
+            let Range { from, to } = question.range;
+            let inside = documents.range(from..).take_while(|(id, _)| to.is_none_or(|to| **id < to));
+            inside.for_each(|(doc_id, heads)| answering.take(Held { doc_id: *doc_id, heads: heads.clone() }));
+            answering.answer()
+        };
+        questions.into_iter().map(answer).collect()
+    }
+
+    /// Why a change may not stand where it does.
+    fn misplaced(&self, doc_id: DocId, facts: &ChangeFacts) -> Option<&'static str> {
+        let of_document = || self.entries.iter().filter(move |(received, ..)| received.entry.doc_id == doc_id);
+        if !facts.deps.iter().all(|dependency| of_document().any(|(_, hash, _)| hash == dependency)) {
+            return Some("depends_on_rejected");
+        }
+        let written = of_document().filter(|(.., actor)| *actor == facts.actor).count() as u64;
+        (facts.actor_seq != written + 1).then_some(if facts.actor_seq > written { "actor_gap" } else { "actor_forked" })
+    }
+
     fn erase(&mut self, erasure: &Entry) -> (u64, EntryId, Receipt) {
         if let Some((seq, entry_id)) = self.erased_by(erasure.doc_id) {
             return (seq, entry_id, Receipt::Duplicate { seq, entry_id });
         }
         for (received, hash, _) in self.entries.iter_mut().filter(|one| one.0.entry.doc_id == erasure.doc_id) {
             received.emptied = true;
-            (received.entry.payload, received.entry.salt) = (Vec::new(), [0; 8]);
+            let emptied = Entry { payload: Vec::new(), salt: [0; 8], ..received.entry.clone() };
+            self.backup.push((received.id, std::mem::replace(&mut received.entry, emptied), *hash));
             *hash = ChangeHash([0; 32]);
         }
         self.entries.push((Received::whole(erasure.clone()), ChangeHash([0; 32]), ActorId([0; 16])));
@@ -66,6 +112,16 @@ pub struct Hub {
     feeds: BTreeMap<FeedId, Feed>,
     /// Documents whose entries are refused, with a code.
     pub refuse: BTreeMap<DocId, &'static str>,
+    /// Entries that are refused, by the time at which they were written.
+    pub refuse_at: BTreeMap<i64, &'static str>,
+    /// Feeds that are further behind than this come as snapshots.
+    pub bootstrap_from: u64,
+    /// Documents in one page of them.
+    pub page_documents: usize,
+    /// Documents that could not be merged beyond this number.
+    pub quarantined: BTreeMap<DocId, u64>,
+    /// What becomes of a snapshot on its way.
+    pub spoil: Box<dyn Fn(&mut Snapshot)>,
 }
 
 impl Hub {
@@ -73,9 +129,22 @@ impl Hub {
         let feeds = Collection::feeds_of_an_account().zip(1..).map(|((collection, scope), n)| {
             // Spread like the random numbers of a real server.
             let feed = FeedId(n * 0x0F0F_1234_5678 % 0xFFFF_FFFF_FFFF);
-            (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new() })
+            (feed, Feed { collection, scope, epoch: Epoch([n as u8; 8]), entries: Vec::new(), backup: Vec::new() })
         });
-        Self { feeds: feeds.collect(), refuse: BTreeMap::new() }
+        Self {
+            feeds: feeds.collect(),
+            refuse: BTreeMap::new(),
+            refuse_at: BTreeMap::new(),
+            bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
+            page_documents: 3,
+            quarantined: BTreeMap::new(),
+            spoil: Box::new(|_| {}),
+        }
+    }
+
+    /// The same, where a device that is more than `entries` behind gets snapshots.
+    pub fn bootstrapping_from(entries: u64) -> Self {
+        Self { bootstrap_from: entries, ..Self::new() }
     }
 
     pub fn granted(&self) -> Vec<FeedGranted> {
@@ -110,6 +179,27 @@ impl Hub {
         }
     }
 
+    /// Heads of every document that was not erased, as a device says them.
+    pub fn heads_of_documents(&self) -> Vec<(DocId, Vec<u8>)> {
+        let documents: BTreeMap<_, _> = self.feeds.values().flat_map(Feed::held).collect();
+        let held = documents.into_iter().filter(|(_, heads)| !heads.is_empty());
+        held.map(|(id, heads)| (id, heads.iter().flat_map(|head| head.0).collect())).collect()
+    }
+
+    pub fn is_erased(&self, doc_id: DocId) -> bool {
+        self.feeds.values().any(|feed| feed.erased_by(doc_id).is_some())
+    }
+
+    pub fn assert_nothing_doubled(&self) {
+        for feed in self.feeds.values() {
+            let mut seen = BTreeSet::new();
+            let whole = feed.entries.iter().filter(|(received, ..)| !received.emptied);
+            for (received, hash, _) in whole.filter(|(received, ..)| !received.entry.is_erasure()) {
+                assert!(seen.insert((received.entry.doc_id, *hash)), "{} is here twice", received.entry.doc_id);
+            }
+        }
+    }
+
     /// Gives every feed a new epoch, as an operator does after a restore.
     pub fn renew_epochs(&mut self) {
         for feed in self.feeds.values_mut() {
@@ -123,6 +213,21 @@ impl Hub {
             let keep = feed.entries.len().saturating_sub(lost);
             feed.entries.truncate(keep);
         }
+    }
+
+    /// The backup is from before the document was erased.
+    pub fn unerase(&mut self, doc_id: DocId) {
+        for feed in self.feeds.values_mut() {
+            for (received, hash, _) in feed.entries.iter_mut().filter(|one| one.0.entry.doc_id == doc_id) {
+                let whole = feed.backup.iter().find(|(id, ..)| *id == received.id).expect("it was emptied here");
+                (received.entry, received.emptied, *hash) = (whole.1.clone(), false, whole.2);
+            }
+        }
+    }
+
+    /// The account as a device is to see it that holds nothing.
+    pub fn account_at_nothing(&self) -> Account {
+        self.account(&Cursors::default(), &[])
     }
 
     fn account(&self, cursors: &Cursors, actors: &[ActorId]) -> Account {
@@ -149,7 +254,8 @@ impl Hub {
                     epoch: feed.epoch,
                     head: feed.entries.len() as u64,
                     head_digest: feed.digest(feed.entries.len() as u64).unwrap_or_default(),
-                    merged: feed.entries.len() as u64,
+                    merged: self.clean(feed),
+                    folded: feed.entries.len() as u64,
                     digest_at_cursor: cursors.0.get(id).and_then(|cursor| feed.digest(*cursor)),
                 })
                 .collect(),
@@ -174,15 +280,30 @@ impl Hub {
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
                 }
-                if let Some(code) = self.refuse.get(&entry.doc_id) {
+                if let Some(code) = self.refuse.get(&entry.doc_id).or(self.refuse_at.get(&entry.device_time)) {
                     let why = Refusal { code: (*code).to_owned(), message: "The test refuses it.".to_owned() };
                     settled.receipts.push(Receipt::Rejected(why));
                     continue;
                 }
                 let facts = change::read(&entry.payload).expect("devices push readable changes").facts;
+                let holds = |dep: &ChangeHash| {
+                    feed.entries.iter().any(|(known, hash, _)| known.entry.doc_id == entry.doc_id && hash == dep)
+                };
+                if !facts.deps.iter().all(holds) {
+                    let message = "It builds on what is not here.".to_owned();
+                    settled
+                        .receipts
+                        .push(Receipt::Rejected(Refusal { code: "unknown_dependency".to_owned(), message }));
+                    continue;
+                }
                 let known = feed.entries.iter().position(|(known, hash, _)| {
                     known.id == entry.id() || known.entry.doc_id == entry.doc_id && *hash == facts.hash
                 });
+                if let Some(code) = feed.misplaced(entry.doc_id, &facts).filter(|_| known.is_none()) {
+                    let why = Refusal { code: code.to_owned(), message: "It stands on nothing.".to_owned() };
+                    settled.receipts.push(Receipt::Rejected(why));
+                    continue;
+                }
                 let (seq, id, receipt) = match known {
                     Some(at) => {
                         let id = feed.entries[at].0.id;
@@ -309,14 +430,14 @@ impl Device {
 
     /// Syncs over a connection that never breaks.
     pub fn sync(&mut self, hub: &mut Hub) {
-        let mut link = Link::open(self);
+        let mut link = Link::to(self, hub);
         while link.step(self, hub) {}
         assert!(link.synced, "{}: a session over a good connection ends in sync", self.name);
     }
 
     /// Syncs over a connection that is cut after `messages`.
     pub fn sync_cut_after(&mut self, hub: &mut Hub, messages: usize) {
-        let mut link = Link::open(self);
+        let mut link = Link::to(self, hub);
         for _ in 0..messages {
             if !link.step(self, hub) {
                 return;
@@ -333,17 +454,37 @@ pub struct Link {
     to_device: VecDeque<Vec<u8>>,
     pub synced: bool,
     pub bytes: usize,
+    pub sent_again: usize,
+    /// What becomes of each message on its way.
+    pub rewrite: Option<fn(Frame) -> Frame>,
+    /// How far snapshots have come, if any came.
+    pub progress: Option<Progress>,
+    /// Why the device ended it.
+    pub closed: Option<String>,
 }
 
 impl Link {
     pub fn open(device: &mut Device) -> Self {
+        Self::begin(device, ServerSession::new(Mode::Socket))
+    }
+
+    /// One that gives snapshots as this hub does.
+    pub fn to(device: &mut Device, hub: &Hub) -> Self {
+        Self::begin(device, ServerSession::new(Mode::Socket).bootstrapping_from(hub.bootstrap_from))
+    }
+
+    fn begin(device: &mut Device, server: ServerSession) -> Self {
         let mut link = Self {
             device: DeviceSession::new(),
-            server: ServerSession::new(Mode::Socket),
+            server,
             to_server: VecDeque::new(),
             to_device: VecDeque::new(),
             synced: false,
             bytes: 0,
+            sent_again: 0,
+            rewrite: None,
+            progress: None,
+            closed: None,
         };
         link.tell_device(device, DeviceEvent::Opened);
         link
@@ -351,14 +492,25 @@ impl Link {
 
     /// Delivers one message in either direction; false when there is none.
     pub fn step(&mut self, device: &mut Device, hub: &mut Hub) -> bool {
+        if self.closed.is_some() {
+            return false;
+        }
         if let Some(message) = self.to_server.pop_front() {
+            let message = self.rewritten(message);
             let effects = self.server.handle(ServerEvent::Message(&message));
             self.perform(hub, effects);
             return true;
         }
         let Some(message) = self.to_device.pop_front() else { return false };
+        let message = self.rewritten(message);
         self.tell_device(device, DeviceEvent::Message(&message));
         true
+    }
+
+    fn rewritten(&self, message: Vec<u8>) -> Vec<u8> {
+        let Some(rewrite) = self.rewrite else { return message };
+        let frame = wire::decode(&message).expect("what was encoded").expect("a known frame");
+        wire::encode(&rewrite(frame)).expect("it fits")
     }
 
     fn tell_device(&mut self, device: &mut Device, event: DeviceEvent<'_>) {
@@ -370,8 +522,14 @@ impl Link {
                     self.to_server.push_back(message);
                 }
                 DeviceEffect::Synced => self.synced = true,
+                DeviceEffect::SentAgain(entries) => self.sent_again += entries,
+                DeviceEffect::Received(_, progress) => self.progress = Some(progress),
                 DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
-                DeviceEffect::Closed(goodbye) => panic!("{}: {}", device.name, goodbye.message),
+                // By the server it is a fault of the test.
+                DeviceEffect::Closed(goodbye) if goodbye.retry_after_ms == 0 => {
+                    panic!("{}: {}", device.name, goodbye.message)
+                }
+                DeviceEffect::Closed(goodbye) => self.closed = Some(goodbye.message),
             }
         }
     }
@@ -392,7 +550,14 @@ impl Link {
                     }
                     ServerEvent::EpochsRenewed
                 }
-                ServerEffect::Ingest { batch, feeds } => {
+                ServerEffect::Locate { feed, points, .. } => {
+                    let known = |point: &&(u64, Digest)| hub.feeds[&feed].digest(point.0) == Some(point.1);
+                    ServerEvent::Located { feed, seq: points.iter().find(known).map_or(0, |(seq, _)| *seq) }
+                }
+                ServerEffect::Compare { feed, questions, .. } => {
+                    ServerEvent::Compared { feed, answers: hub.feeds[&feed].answers(questions) }
+                }
+                ServerEffect::Ingest { batch, feeds, .. } => {
                     let before = hub.heads();
                     let settled = hub.ingest(batch, &feeds);
                     effects.extend(self.server.handle(ServerEvent::Settled(settled)));
@@ -406,6 +571,7 @@ impl Link {
                     continue;
                 }
                 ServerEffect::Renew(_) => continue,
+                ServerEffect::ReadSnapshots { asked, .. } => ServerEvent::Snapshots(hub.snapshots(&asked)),
                 ServerEffect::Read { feed, after, max_bytes, .. } => {
                     ServerEvent::Page(hub.page(feed, after, max_bytes))
                 }

@@ -88,18 +88,26 @@ struct Confirming {
     token: String,
 }
 
+/// Whoever has the token has the address's mail.
+#[derive(Serialize)]
+struct Confirmed {
+    email: String,
+}
+
 async fn confirm(
     State(state): State<AppState>,
     JsonBody(confirming): JsonBody<Confirming>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<Json<Confirmed>, Refusal> {
     let now_ms = state.clock.now_ms();
     let mut tx = wall::of(&state.pool, &[]).await?;
     let account = mailed_tokens::take(&mut tx, &confirming.token, Purpose::Confirm, now_ms).await?;
     let account = account.ok_or(ApiError::WrongToken)?;
     note_confirmed(&mut tx, account, now_ms).await?;
+    let email =
+        sqlx::query_scalar!("SELECT email FROM accounts WHERE account = $1", account).fetch_one(&mut *tx).await?;
     tx.commit().await?;
     tracing::info!(%account, "address confirmed");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Confirmed { email }))
 }
 
 async fn again(State(state): State<AppState>, asking: Device) -> StatusCode {

@@ -13,7 +13,7 @@ const PASSWORD_MIN_BYTES: usize = 8;
 /// Longest password, in bytes: longer ones only make the server hash more.
 const PASSWORD_MAX_BYTES: usize = 1024;
 /// Longest name of a device, in bytes.
-const DEVICE_NAME_MAX_BYTES: usize = 128;
+pub(super) const DEVICE_NAME_MAX_BYTES: usize = 128;
 
 /// What anybody may declare to be at sign-up: it lets them ask others, and the others decide.
 const SELF_DECLARED: [Role; 3] = [Role::Member, Role::Trainer, Role::Nutritionist];
@@ -27,6 +27,9 @@ pub struct Credentials {
     pub password: String,
     /// How the person knows this device in a list.
     pub device_name: String,
+    /// Whether a device that is known keeps the name that the account gave it: nobody chose another one.
+    #[serde(default)]
+    pub keep_name: bool,
     /// What the account is to be; at sign-up only, where it is `member` if it is not said.
     #[serde(default)]
     pub role: Option<String>,

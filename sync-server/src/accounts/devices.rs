@@ -1,22 +1,28 @@
 //! The devices of an account: one row of `devices` an installation. Any of them may list, rename and revoke them all.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::credentials::checked_device_name;
+use super::credentials::{DEVICE_NAME_MAX_BYTES, checked_device_name};
 use super::sign_ins::{self, Cause};
 use crate::audit::{self, Event};
 use crate::auth::Device;
 use crate::auth::ed25519::PUBLIC_BYTES;
 use crate::db::wall;
+use crate::endings::{self, DeviceIs};
 use crate::error::{ApiError, Refusal};
 use crate::json_body::JsonBody;
 use crate::routes::Routes;
 use crate::state::AppState;
+
+/// A space and the number of a device among those of one name: an account has fewer than a million.
+const NUMBER_BYTES: usize = 7;
 
 /// The public half of a device's key pair.
 pub type PublicKey = [u8; PUBLIC_BYTES];
@@ -65,9 +71,54 @@ pub async fn take_back(
         name,
         public_key.map(|key| &key[..])
     )
+    .execute(&mut *db)
+    .await?;
+    endings::note_return(db, account, device).await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Revokes a device of the account in the name of `by`; false if it is no device of the account. From the commit on it opens
+/// nothing, and its live sessions end. Once lost it stays so until somebody logs in on it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn revoke(
+    db: &mut PgConnection,
+    Device { device, account }: Device,
+    lost: bool,
+    by: Uuid,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let is_lost = sqlx::query_scalar!(
+        "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
+         WHERE device = $2 AND account = $1 RETURNING lost",
+        account,
+        device,
+        now_ms,
+        lost
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(is_lost) = is_lost else { return Ok(false) };
+    endings::note_device(db, account, device, if is_lost { DeviceIs::Lost } else { DeviceIs::Revoked }).await?;
+    sign_ins::end_of_device(db, device, Cause::Revoked).await?;
+    audit::record(db, account, now_ms, Event::DeviceRevoked { device, lost, by }).await?;
+    Ok(true)
+}
+
+/// Forgets that a device was ever revoked, or that it is lost; false if it is no device of the account.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn clear(db: &mut PgConnection, Device { device, account }: Device) -> Result<bool, sqlx::Error> {
+    let cleared = sqlx::query!(
+        "UPDATE devices SET revoked_at = NULL, lost = false WHERE device = $2 AND account = $1",
+        account,
+        device
+    )
     .execute(db)
     .await?;
-    Ok(taken.rows_affected() == 1)
+    Ok(cleared.rows_affected() == 1)
 }
 
 /// Notes the key of a device that has none yet: it was registered before devices had keys.
@@ -81,13 +132,50 @@ pub async fn note_first_key(db: &mut PgConnection, device: Uuid, key: &PublicKey
     Ok(())
 }
 
-/// What a device is called.
+/// What a device is called, if it is one of the accounts that the transaction names.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn name_of(pool: &PgPool, Device { device, account }: Device) -> Result<String, sqlx::Error> {
-    let mut tx = wall::of(pool, &[account]).await?;
-    sqlx::query_scalar!("SELECT name FROM devices WHERE device = $1", device).fetch_one(&mut *tx).await
+pub async fn name_of(db: &mut PgConnection, device: Uuid) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT name FROM devices WHERE device = $1", device).fetch_optional(db).await
+}
+
+/// The name that a device gets which wants `wanted`: another signed-in one may have that already, and two of one name cannot be
+/// told apart when one of them is lost.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn free_name(
+    db: &mut PgConnection,
+    account: Uuid,
+    wanted: &str,
+    device: Option<Uuid>,
+) -> Result<String, sqlx::Error> {
+    let taken = names_of_others(db, account, device).await?;
+    // One more number than there are names: one of them is free.
+    let numbered = (2..=taken.len() + 2).map(|n| format!("{} {n}", shortened(wanted)));
+    let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+    Ok(names.find(|name| !taken.contains(name)).unwrap_or_else(|| wanted.to_owned()))
+}
+
+/// With room for a number behind it.
+fn shortened(name: &str) -> &str {
+    let room = DEVICE_NAME_MAX_BYTES - NUMBER_BYTES;
+    &name[..name.floor_char_boundary(room)]
+}
+
+async fn names_of_others(
+    db: &mut PgConnection,
+    account: Uuid,
+    device: Option<Uuid>,
+) -> Result<HashSet<String>, sqlx::Error> {
+    let names = sqlx::query_scalar!(
+        "SELECT d.name FROM devices d JOIN sign_ins s ON s.device = d.device AND s.ended_at IS NULL
+         WHERE d.account = $1 AND d.revoked_at IS NULL AND d.device IS DISTINCT FROM $2",
+        account,
+        device
+    );
+    Ok(names.fetch_all(db).await?.into_iter().collect())
 }
 
 /// The routes of this file.
@@ -95,7 +183,7 @@ pub fn routes() -> Routes {
     Routes::new()
         .closed(Method::GET, "/v1/devices", list)
         .closed(Method::PATCH, "/v1/devices/{device}", rename)
-        .closed(Method::POST, "/v1/devices/{device}/revoke", revoke)
+        .closed(Method::POST, "/v1/devices/{device}/revoke", revoke_other)
         .closed(Method::POST, "/v1/logout", log_out)
 }
 
@@ -141,6 +229,9 @@ async fn rename(
 ) -> Result<StatusCode, Refusal> {
     let name = checked_device_name(&renaming.name)?;
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
+    if names_of_others(&mut tx, asking.account, Some(device)).await?.contains(&name) {
+        return Err(ApiError::BadRequest.because("Another device of the account is called that; choose another name."));
+    }
     let renamed =
         sqlx::query!("UPDATE devices SET name = $3 WHERE device = $2 AND account = $1", asking.account, device, name)
             .execute(&mut *tx)
@@ -156,33 +247,18 @@ struct Revoking {
     lost: bool,
 }
 
-/// From the commit on the device opens nothing, and its live sessions end.
-async fn revoke(
+async fn revoke_other(
     State(state): State<AppState>,
     asking: Device,
     Path(device): Path<Uuid>,
     JsonBody(revoking): JsonBody<Revoking>,
 ) -> Result<StatusCode, Refusal> {
-    let now_ms = state.clock.now_ms();
+    let (which, now_ms) = (Device { device, account: asking.account }, state.clock.now_ms());
     let mut tx = wall::of(&state.pool, &[asking.account]).await?;
-    let revoked = sqlx::query!(
-        "UPDATE devices SET revoked_at = coalesce(revoked_at, $3), lost = lost OR $4, token_hash = NULL, token_expires_at = NULL
-         WHERE device = $2 AND account = $1",
-        asking.account,
-        device,
-        now_ms,
-        revoking.lost
-    )
-    .execute(&mut *tx)
-    .await?;
-    if revoked.rows_affected() == 1 {
-        sign_ins::end_of_device(&mut tx, device, Cause::Revoked).await?;
-        let event = Event::DeviceRevoked { device, lost: revoking.lost, by: asking.device };
-        audit::record(&mut tx, asking.account, now_ms, event).await?;
-    }
+    let is_here = revoke(&mut tx, which, revoking.lost, asking.device, now_ms).await?;
     tx.commit().await?;
     tracing::info!(account = %asking.account, %device, lost = revoking.lost, "device revoked");
-    found(revoked.rows_affected())
+    found(u64::from(is_here))
 }
 
 async fn log_out(State(state): State<AppState>, asking: Device) -> Result<StatusCode, Refusal> {

@@ -168,6 +168,8 @@ struct Finishing {
     verifier: String,
     device_name: String,
     #[serde(default)]
+    keep_name: bool,
+    #[serde(default)]
     device: Option<Uuid>,
     #[serde(default)]
     public_key: Option<String>,
@@ -191,7 +193,8 @@ async fn finish(
     JsonBody(finishing): JsonBody<Finishing>,
 ) -> Result<Json<Finished>, Refusal> {
     let device_name = checked_device_name(&finishing.device_name)?;
-    let asking = Asking { name: &device_name, known: finishing.device, public_key: read_key(finishing.public_key)? };
+    let public_key = read_key(finishing.public_key)?;
+    let asking = Asking { name: &device_name, keep_name: finishing.keep_name, known: finishing.device, public_key };
     let issuer = provider(&state)?.issuer();
     let proof = Proof { ticket: &finishing.ticket, verifier: &finishing.verifier, links: None };
     let now_ms = state.clock.now_ms();

@@ -148,7 +148,7 @@ async fn proved(state: &AppState, account: Uuid, address: IpAddr, password: Stri
     };
     match (fits, has_none) {
         (true, _) => Ok(attempt),
-        (false, false) => Err(ApiError::WrongCredentials.into()),
+        (false, false) => Err(ApiError::WrongCredentials.because("The password is wrong; nothing was changed.")),
         (false, true) => Err(ApiError::WrongCredentials.because(
             "The account has no password; have a token mailed with `fitme password --forgotten`, choose one, and try again.",
         )),

@@ -12,6 +12,7 @@ use super::devices;
 use super::refresh_token::{REFRESH_LIFETIME, RefreshToken};
 use super::sign_ins::{self, Exchange, SignIn, Standing};
 use crate::audit::{self, Event};
+use crate::auth::Device;
 use crate::db::wall;
 use crate::erase;
 use crate::error::{ApiError, Refusal};
@@ -78,7 +79,9 @@ async fn renew(State(state): State<AppState>, JsonBody(grant): JsonBody<Grant>) 
         Grant::RefreshToken { refresh_token, public_key } => by_token(&state, &refresh_token, public_key).await?,
         Grant::DeviceKey(proof) => by_key(&state, &proof).await?,
     };
-    let device_name = devices::name_of(&state.pool, sign_in.device).await?;
+    let Device { device, account } = sign_in.device;
+    let device_name = devices::name_of(&mut *wall::of(&state.pool, &[account]).await?, device).await?;
+    let device_name = device_name.ok_or(ApiError::SignedOut)?;
     Ok(Json(Renewed { tokens: Tokens::of(&state, &sign_in)?, device_name }))
 }
 

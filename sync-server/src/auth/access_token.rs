@@ -130,6 +130,6 @@ fn validation() -> Validation {
 fn unreadable(error: SigningKeysError) -> Refusal {
     match error {
         SigningKeysError::Database(error) => error.into(),
-        SigningKeysError::OtherMasterKey => ApiError::Internal.caused_by(error),
+        SigningKeysError::OtherMasterKey | SigningKeysError::NoMasterKey => ApiError::Internal.caused_by(error),
     }
 }

@@ -51,6 +51,12 @@ pub enum SigningKeysError {
          FITME_MASTER_KEY, the same for every server of one database"
     )]
     OtherMasterKey,
+    /// The master key of the first start is not here.
+    #[error(
+        "the keys in the database were sealed by a master key that is not here: bring its file back from your copy or from \
+         another server of this database, and name it by FITME_MASTER_KEY"
+    )]
+    NoMasterKey,
 }
 
 /// The keys as this node knows them; cloning is cheap.
@@ -184,6 +190,8 @@ async fn renew(pool: &PgPool, master: &MasterKey, now_ms: i64, due_after: Durati
     // Of several nodes that find a key due, the first one makes it and the others read it.
     sqlx::query!(r#"SELECT pg_advisory_xact_lock($1)::text AS "locked""#, MAKING).fetch_one(&mut *tx).await?;
     let mut rows = read(&mut tx).await?;
+    // Not only for the newest in the end: one that this server made would be no proof.
+    rows.last().map_or(Ok(()), |newest| opened(newest, master).map(drop))?;
     if rows.last().is_none_or(|newest| newest.made_at.saturating_add(millis(due_after)) <= now_ms) {
         forget_superseded(&mut tx, &rows, now_ms).await?;
         make(&mut tx, master, now_ms).await?;
@@ -193,9 +201,23 @@ async fn renew(pool: &PgPool, master: &MasterKey, now_ms: i64, due_after: Durati
     known_from(&rows, master)
 }
 
+/// Checks that this is the master key which sealed the keys in the database, if there are any. Changes nothing.
+///
+/// # Errors
+/// When it is another one, when there is none, or when the database does not answer.
+pub async fn check(pool: &PgPool, master: Option<&MasterKey>) -> Result<(), SigningKeysError> {
+    let rows = read(&mut *wall::of(pool, &[]).await?).await?;
+    let Some(newest) = rows.last() else { return Ok(()) };
+    opened(newest, master.ok_or(SigningKeysError::NoMasterKey)?).map(drop)
+}
+
+fn opened(row: &Row, master: &MasterKey) -> Result<Vec<u8>, SigningKeysError> {
+    master.unseal(&seal_label(&row.kid), &row.sealed_seed).ok_or(SigningKeysError::OtherMasterKey)
+}
+
 fn known_from(rows: &[Row], master: &MasterKey) -> Result<Known, SigningKeysError> {
     let newest = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-    let seed = master.unseal(&seal_label(&newest.kid), &newest.sealed_seed).ok_or(SigningKeysError::OtherMasterKey)?;
+    let seed = opened(newest, master)?;
     let public = |row: &Row| row.public_key.as_slice().try_into().expect("the table checks the length of public keys");
     Ok(Known {
         verifying: rows.iter().map(|row| (row.kid.clone(), public(row))).collect(),

@@ -42,19 +42,22 @@ pub fn in_hex(installation: Installation) -> String {
     hex(&installation.0)
 }
 
-/// Looks at the database behind a new connection. A copy or a restore becomes a new installation, and every feed gets a
-/// new epoch.
+/// Looks at the database behind a new connection, and says which installation it is; `None` for one that is new. A copy or a
+/// restore becomes a new installation, and every feed gets a new epoch.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn recognise(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn recognise(connection: &mut PgConnection) -> Result<Option<Installation>, sqlx::Error> {
     let mut tx = wall::begin_on(connection, wall::BEGIN, &[]).await?;
     let fingerprint = fingerprint(&mut tx).await?;
     let known = sqlx::query_scalar!("SELECT fingerprint FROM installation").fetch_optional(&mut *tx).await?;
-    if known.is_some_and(|known| known != fingerprint) {
+    let Some(known) = known else { return Ok(None) };
+    if known != fingerprint {
         replace(&mut tx, &fingerprint).await?;
     }
-    tx.commit().await
+    let installation = current(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Some(installation))
 }
 
 /// What tells this database from a copy of it: the cluster (made by initdb), the database in it, and the timeline, which

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
 use super::lobby::{Lobby, Place};
@@ -51,7 +52,9 @@ impl Default for Bounds {
 
 /// Serves `app` on this listener until `shutdown`, and then until what runs has ended or [`DRAIN`] is over.
 pub async fn serve(listener: TcpListener, app: Router, bounds: Bounds, tls: Option<Tls>, shutdown: CancellationToken) {
-    let (served, connected) = (Arc::new(Served { app, bounds, tls, shutdown: shutdown.clone() }), TaskTracker::new());
+    let connected = TaskTracker::new();
+    let served = Served { app, bounds, tls, shutdown: shutdown.clone(), connected: connected.clone() };
+    let served = Arc::new(served);
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, address)) => {
@@ -82,7 +85,12 @@ struct Served {
     bounds: Bounds,
     tls: Option<Tls>,
     shutdown: CancellationToken,
+    connected: TaskTracker,
 }
+
+/// Held by what goes on after the request that it began with, as a WebSocket does: a server that stops waits for it, too.
+#[derive(Debug, Clone)]
+pub struct GoesOn(#[expect(dead_code, reason = "it is held, not read")] TaskTrackerToken);
 
 impl Served {
     async fn connection(self: Arc<Self>, socket: TcpStream, from: SocketAddr) {
@@ -110,10 +118,11 @@ impl Served {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let place = place.clone();
+        let (place, goes_on) = (place.clone(), GoesOn(self.connected.token()));
         let app = self.app.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(Peer(from)));
             request.extensions_mut().insert(place.clone());
+            request.extensions_mut().insert(goes_on.clone());
             request
         });
         let connection = http1::Builder::new()

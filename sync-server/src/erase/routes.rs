@@ -70,7 +70,7 @@ async fn erase_account(
     totp::demand_counted(&state, account, address, asking.code.as_deref()).await?;
     // A task of its own: what is begun is ended, however long it takes and whether anybody still waits for the answer.
     let erasing = tokio::spawn(async move {
-        super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backup_days).await
+        super::account(&state.pool, &state.audit, &state.clock, account, state.limits.backups).await
     });
     let receipt = erasing.await.map_err(|error| ApiError::Internal.caused_by(error))?;
     let receipt = receipt.map_err(|error| ApiError::Unavailable.caused_by(error))?;

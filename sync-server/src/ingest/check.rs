@@ -85,6 +85,8 @@ pub struct Offer {
     pub change: Option<Change>,
     /// What it grants or revokes, if it does.
     pub consent: Option<Consent>,
+    /// Others may have written it: its device does not say that it did.
+    pub of_others: bool,
     /// Whether there is anything left to decide.
     pub standing: Standing,
 }
@@ -124,7 +126,7 @@ pub fn check(feed: FeedId, entry: Entry, target: &Target) -> Offer {
         Target::Feed(place) => Some(place.clone()),
         Target::Unserved(_) | Target::Nothing | Target::Unknown => None,
     };
-    Offer { feed, entry, id, place, change, consent, standing }
+    Offer { feed, entry, id, place, change, consent, of_others: false, standing }
 }
 
 fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Standing) {

@@ -179,6 +179,10 @@ pub struct NewEntry {
     pub seq: u64,
     /// The feed's digest at it.
     pub digest: Digest,
+    /// The device that wrote it; nil where that is not known, and where the server did.
+    pub author: Uuid,
+    /// The device that brought it, where that is not the one that wrote it.
+    pub offered_by: Option<Uuid>,
 }
 
 /// A row of `actors`.
@@ -253,7 +257,7 @@ impl Planner<'_> {
         let document = self.document(account, offer, change)?;
         self.dependencies(candidate, change)?;
         self.actor(candidate, change).map_err(Verdict::Rejected)?;
-        let adds = self.room(account, offer).map_err(Verdict::Rejected)?;
+        let adds = self.room(account, candidate).map_err(Verdict::Rejected)?;
         Ok(Appendable { account, change: Some(change), document, adds })
     }
 
@@ -355,7 +359,11 @@ impl Planner<'_> {
 
     fn actor(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Rejection> {
         let (offer, facts) = (candidate.offer, &change.facts);
-        if !change.shared_actor && !self.binds(candidate, facts.actor) && !self.brings(candidate, facts.actor) {
+        let is_its_own = match offer.of_others {
+            true => self.is_its_writer(candidate.device, change) || self.may_offer(candidate),
+            false => self.binds(candidate, facts.actor) || self.brings(candidate, facts.actor),
+        };
+        if !change.shared_actor && !is_its_own {
             return Err(Rejection::ForeignActor);
         }
         let last = self.known.tips.get(&(offer.feed, offer.entry.doc_id, facts.actor)).copied().unwrap_or(0);
@@ -380,11 +388,41 @@ impl Planner<'_> {
         owner == Some(candidate.device.account) && bound != owner
     }
 
-    /// What the entry adds to the account, if there is room for it.
-    fn room(&self, account: Uuid, offer: &Offer) -> Result<Usage, Rejection> {
+    /// Asks the judge whether the device may bring what others wrote.
+    fn may_offer(&self, candidate: &Candidate<'_>) -> bool {
+        let owner = candidate.offer.place.as_ref().map(|place| place.owner.into_bytes());
+        owner.is_some_and(|owner| policy::may_offer(candidate.device.account.into_bytes(), owner))
+    }
+
+    /// To which device the actor of an appended change is bound from then on. An entry of others binds none: it says nothing
+    /// of who wrote it. One of another account stays with that account, whose rows are not to be touched.
+    fn binding(&self, candidate: &Candidate<'_>, actor: ActorId) -> Option<Binding> {
+        let Device { device, account } = candidate.device;
+        if candidate.offer.of_others {
+            return self.known.actors.get(&actor).filter(|bound| bound.account == Some(account)).copied();
+        }
+        self.binds(candidate, actor).then_some(Binding { device, account: Some(account) })
+    }
+
+    /// Who wrote an appended entry, as far as it is known, and who brought it, if that is another one.
+    fn origin(&self, candidate: &Candidate<'_>) -> (Uuid, Option<Uuid>) {
+        let by = candidate.device.device;
+        if !candidate.offer.of_others {
+            return (by, None);
+        }
+        let actor = candidate.offer.change.as_ref().map(|change| change.facts.actor);
+        let author = actor.and_then(|actor| self.known.actors.get(&actor)).map_or(Uuid::nil(), |bound| bound.device);
+        (author, (author != by).then_some(by))
+    }
+
+    /// What the entry adds to the account, if there is room for it; for what the server itself has to write there always is.
+    fn room(&self, account: Uuid, Candidate { device, offer }: &Candidate<'_>) -> Result<Usage, Rejection> {
         let is_new = !self.known.documents.contains_key(&(account, offer.entry.doc_id));
         let adds = Usage { documents: u64::from(is_new), bytes: offer.entry.payload.len() as u64 };
         let Usage { documents, bytes } = self.known.usage.get(&account).copied().unwrap_or_default().plus(adds);
+        if device.is_server() {
+            return Ok(adds);
+        }
         if bytes > limits::ACCOUNT_BYTES {
             return Err(Rejection::AccountFull { bytes });
         }
@@ -403,7 +441,8 @@ impl Planner<'_> {
         state.digest = state.digest.plus(offer.id);
         let seq = state.head;
         self.plan.feeds.insert(feed, state);
-        self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest });
+        let (author, offered_by) = self.origin(candidate);
+        self.plan.entries.push(NewEntry { candidate: index, seq, digest: state.digest, author, offered_by });
         if appendable.change.is_none() {
             appendable.document.erased = Some((seq, offer.id));
             self.free(appendable.account, offer, seq);
@@ -429,10 +468,11 @@ impl Planner<'_> {
         let (feed, doc_id) = (offer.feed, offer.entry.doc_id);
         self.known.changes.insert((feed, doc_id, facts.hash), (seq, offer.id));
         self.known.tips.insert((feed, doc_id, facts.actor), facts.actor_seq);
-        if !change.shared_actor && self.binds(candidate, facts.actor) {
-            let Device { device, account } = candidate.device;
-            self.known.actors.insert(facts.actor, Binding { device, account: Some(account) });
-            self.plan.actors.insert(facts.actor, ActorTip { device, entry: offer.id, feed, seq });
+        // An actor of the server's is drawn for one change, and belongs to no device.
+        let binds = !change.shared_actor && !candidate.device.is_server();
+        if let Some(bound) = self.binding(candidate, facts.actor).filter(|_| binds) {
+            self.known.actors.insert(facts.actor, bound);
+            self.plan.actors.insert(facts.actor, ActorTip { device: bound.device, entry: offer.id, feed, seq });
         }
     }
 

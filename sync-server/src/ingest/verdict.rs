@@ -5,7 +5,7 @@ use fitme_core::id::EntryId;
 use fitme_core::limits::{self, GRANTED_FEEDS_OF_AN_ACCOUNT, GRANTED_FEEDS_TO_AN_ACCOUNT};
 use fitme_core::policy::Denied;
 use fitme_core::record::BadContent;
-use fitme_core::wire::{ERASED, ERASED_SENTENCE, Receipt, Refusal};
+use fitme_core::wire::{ERASED, ERASED_SENTENCE, NOT_YOUR_FEED, Receipt, Refusal};
 
 /// The fate of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,10 +203,10 @@ impl Rejection {
             Self::OwnerOnly => "owner_only",
             Self::Erased => ERASED,
             Self::KeptForEver => "kept_for_ever",
-            Self::NotYourFeed => "not_your_feed",
+            Self::NotYourFeed => NOT_YOUR_FEED,
             Self::NotPermitted(Denied::ReadOnly) => "read_only",
             Self::NotPermitted(Denied::NotYet | Denied::Over) => "grant_not_valid_now",
-            Self::NotPermitted(_) => "not_your_feed",
+            Self::NotPermitted(_) => NOT_YOUR_FEED,
             Self::GranteeFull => "grantee_full",
             Self::NotInvited => "not_invited",
             Self::TooManyGrants => "too_many_grants",

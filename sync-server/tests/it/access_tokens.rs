@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fitme_testing::{Database, Postgres, ServerHere};
+use fitme_testing::{Database, Postgres, ServerHere, run_server};
 use ring::hmac;
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
@@ -169,4 +169,35 @@ async fn a_server_with_another_master_key_does_not_start() {
     let opened = SigningKeys::open(pool, MasterKey::random(), Clock::default()).await;
     let Err(refused @ SigningKeysError::OtherMasterKey) = opened else { panic!("it was opened") };
     assert!(refused.to_string().contains("FITME_MASTER_KEY"), "{refused}");
+}
+
+/// A month after the last key was made, it made one of its own, which no other server could open.
+#[tokio::test]
+async fn a_server_with_another_master_key_makes_no_key_either_when_one_is_due() {
+    let stage = Stage::set().await;
+    let mut db = PgConnection::connect(&stage.database.owner).await.unwrap();
+    sqlx::query("UPDATE signing_keys SET made_at = 0").execute(&mut db).await.unwrap();
+    let pool = stage.server.state().pool.clone();
+    let opened = SigningKeys::open(pool, MasterKey::random(), Clock::default()).await;
+    assert!(matches!(opened, Err(SigningKeysError::OtherMasterKey)));
+    stage.seed().await;
+}
+
+/// It started with a new key, which nothing that was sealed before could be opened with.
+#[tokio::test]
+async fn a_server_whose_master_key_is_missing_makes_none_beside_a_database_that_has_secrets() {
+    let stage = Stage::set().await;
+    let data = tempfile::tempdir().unwrap();
+    let environment = [
+        ("DATABASE_URL", stage.database.url.as_str()),
+        ("FITME_DATA", data.path().to_str().unwrap()),
+        ("FITME_LISTEN", "127.0.0.1:0"),
+    ];
+    for (command, said) in [("serve", "sealed by a master key that is not here"), ("check", "that is not here")] {
+        let refused = run_server(&[command], &environment);
+        let printed = (refused.stdout + &refused.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(refused.code, 1, "{printed}");
+        assert!(printed.contains(said), "{printed}");
+        assert!(!data.path().join("master.key").exists());
+    }
 }

@@ -263,7 +263,12 @@ async fn the_chain_of_an_erased_account_is_not_missed_and_one_that_was_deleted_b
     let mut tx = wall::of(&stage.node.server, &[stage.ann.account]).await.unwrap();
     stage.audit.close(&mut tx, stage.ann.account).await.unwrap();
     tx.commit().await.unwrap();
-    stage.tamper("DELETE FROM feeds WHERE account = ANN; DELETE FROM accounts WHERE account = ANN").await;
+    stage
+        .tamper(
+            "DELETE FROM audit_records WHERE account = ANN; DELETE FROM audit_heads WHERE account = ANN;
+             DELETE FROM feeds WHERE account = ANN; DELETE FROM accounts WHERE account = ANN",
+        )
+        .await;
     let report = stage.verify().await;
     assert_eq!(report.found, 0, "{report}");
     // Somebody was still reading.

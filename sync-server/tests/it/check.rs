@@ -66,6 +66,45 @@ fn certificates_that_do_not_fit_have_ended_or_are_missing_fail() {
     assert_eq!((code, table.contains("devices refuse that")), (1, true), "{table}");
 }
 
+#[tokio::test]
+async fn a_master_key_that_is_not_that_of_the_database_fails() {
+    let (database, key) = (Postgres::shared().database(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(key.path(), "ab".repeat(32)).unwrap();
+    let key = ("FITME_MASTER_KEY", key.path().to_str().unwrap());
+    let (code, table) = check(&[("DATABASE_URL", &database.url), key]);
+    assert_eq!((code, table.contains("master key ok")), (0, true), "nothing is sealed yet: {table}");
+    let _sealed_by_another = ServerProcess::on(&database.url);
+    let (code, table) = check(&[("DATABASE_URL", &database.url), key]);
+    assert_eq!((code, table.contains("not the one that sealed the keys in the database")), (1, true), "{table}");
+}
+
+#[tokio::test]
+async fn a_list_of_what_ended_that_is_missing_damaged_or_cannot_be_written_fails() {
+    let database = Postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    let look = |list: &std::path::Path, expected: i32, said: &str| {
+        let (code, table) = check(&[("DATABASE_URL", &database.url), ("FITME_ERASURES", list.to_str().unwrap())]);
+        assert_eq!(code, expected, "{table}");
+        assert!(table.contains(said), "{said}: {table}");
+    };
+    look(&list, 0, "will be made at the first start; servers that share the database add to one file");
+    assert!(!list.exists());
+    look(&folder.path().join("nowhere/list"), 1, "No such file");
+    look(folder.path(), 1, "name a file by FITME_ERASURES");
+    std::fs::write(&list, format!("account {}\n\naccount 0193", uuid::Uuid::nil())).unwrap();
+    look(&list, 0, "1 lines of what ended");
+    std::fs::write(&list, "my notes\n").unwrap();
+    look(&list, 1, "line 1 of");
+    let mut db = PgConnection::connect(&database.owner).await.unwrap();
+    let noted = "INSERT INTO erasures (account, listed_at) VALUES (gen_random_uuid(), now())";
+    sqlx::query(noted).execute(&mut db).await.unwrap();
+    std::fs::remove_file(&list).unwrap();
+    look(&list, 1, "is not there, though the database has noted things in it");
+    let (code, table) = check(&[("DATABASE_URL", &database.url)]);
+    assert_eq!((code, table.contains("list LOOK none is kept")), (0, true), "{table}");
+}
+
 #[test]
 fn mail_keys_and_addresses_that_cannot_be_used_fail() {
     let open = tempfile::NamedTempFile::new().unwrap();

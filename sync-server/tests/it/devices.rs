@@ -8,7 +8,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
+use sync_server::db::wall;
 use sync_server::master_key::MasterKey;
+use uuid::Uuid;
 
 use crate::client::{Answer, log_in, post, sign_up};
 use crate::rogue::Rogue;
@@ -82,6 +84,21 @@ async fn a_revoked_device_opens_nothing_and_its_sessions_end_on_every_node() {
     assert_eq!(stage.exchange(&stage.tablet).await.code(), "device_revoked");
     assert!(stage.list().await[1]["revoked_at"].is_i64());
     assert_eq!(stage.exchange(&stage.phone).await.status, 200, "the other device goes on");
+}
+
+/// Nobody tells the nodes: the database alone erases, as if the notification had been lost.
+#[tokio::test]
+async fn sessions_of_an_erased_account_end_on_a_node_that_was_not_told() {
+    let stage = Stage::set().await;
+    let mut session = Rogue::connect_to(stage.other.url(), &stage.tablet).await;
+    session.say(&Frame::Hello(session.hello())).await;
+    assert!(matches!(session.hear().await, Some(Frame::Welcome(_))));
+
+    let account = stage.phone["account"].as_str().unwrap().parse::<Uuid>().unwrap();
+    let mut tx = wall::of(&stage.server.state().pool, &[account]).await.unwrap();
+    sqlx::query("SELECT FROM erase_account($1)").bind(account).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    session.expect_goodbye("sign_in_again").await;
 }
 
 #[tokio::test]

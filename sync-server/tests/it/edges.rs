@@ -297,12 +297,15 @@ async fn an_account_that_asks_too_much_waits_whatever_addresses_it_has() {
         let request = client.get(format!("{}/v1/account", server.url()));
         Answer::of(request.bearer_auth(who["access_token"].as_str().unwrap()).send().await.unwrap()).await
     };
-    let mut asked = 0;
-    while ask(&ann).await.status == 200 {
-        asked += 1;
-        assert!(asked < 100_000, "there is an end to it");
+    // The first refusal is looked at: on a slow machine the purse holds something again when the next one asks.
+    let mut answer = ask(&ann).await;
+    for _ in 0..100_000 {
+        if answer.status != 200 {
+            break;
+        }
+        answer = ask(&ann).await;
     }
-    assert_eq!(ask(&ann).await.code(), "too_many_requests");
+    assert_eq!(answer.code(), "too_many_requests");
     assert_eq!(ask(&ben).await.status, 200);
 }
 

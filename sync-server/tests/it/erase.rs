@@ -12,8 +12,8 @@ use serde_json::json;
 use sync_server::audit::verify::verify;
 use sync_server::audit::{self, Audit, Event};
 use sync_server::clock::Clock;
-use sync_server::erase::list::{self, Applied};
-use sync_server::erase::{self, Cause, Erased};
+use sync_server::endings::list;
+use sync_server::erase::{self, Backups, Cause, Erased};
 use sync_server::feeds::{Asked, read_page};
 use sync_server::master_key::MasterKey;
 use sync_server::merge::MergeWorkers;
@@ -249,38 +249,24 @@ async fn erasures_of_what_never_was_count_as_records() {
 }
 
 /// Where the ends of records of access are signed.
-struct Kept {
-    audit: Audit,
+pub struct Kept {
+    pub audit: Audit,
     master: MasterKey,
     folder: tempfile::TempDir,
 }
 
 impl Kept {
-    fn of(node: &Node) -> Self {
+    pub fn of(node: &Node) -> Self {
         let (master, folder) = (MasterKey::random(), tempfile::tempdir().unwrap());
         let audit = Audit::open(node.server.clone(), &master, Clock::default(), folder.path()).unwrap();
         Self { audit, master, folder }
     }
 }
 
-/// A backup brought back a record and an account that were erased after it was made.
-#[tokio::test]
-async fn after_a_restore_what_the_list_names_is_erased_again() {
-    let node = Node::on(&Postgres::shared().database()).await;
-    let (ana, ben) = (node.person().await, node.person().await);
-    let mut phone = node.phone(&ana, 10).await;
-    let (draft, first) = phone.log_mood(1);
-    node.push(phone.device, ana.feed(Collection::Moods), vec![first]).await;
-    let list =
-        format!("\nrecord {} {}\naccount {}\naccount {}\n", ana.account, draft.doc_id, ben.account, uuid::Uuid::nil());
-    let kept = Kept::of(&node);
-    let apply = async |text| {
-        let lines = list::parse(text).unwrap();
-        list::apply_again(&node.server, &kept.audit, &node.ingest, &Clock::default(), &lines).await.unwrap()
-    };
-    assert_eq!(apply(&list).await, Applied { accounts: 1, records: 1, absent: 1 });
-    assert_eq!(left(&node, ana.feed(Collection::Moods), draft.doc_id).await, []);
-    assert_eq!(apply(&list).await, Applied { accounts: 0, records: 1, absent: 2 }, "twice changes nothing");
+async fn tables_but_those_of_ids(node: &Node) -> Vec<String> {
+    let names = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'
+                 AND tablename NOT IN ('erasures', 'erased_devices', 'retired_feeds')";
+    sqlx::query_scalar(names).fetch_all(&node.pool).await.unwrap()
 }
 
 /// Every row of every table as text. What names the account, its devices or feeds is in the tables that keep ids for that.
@@ -313,11 +299,14 @@ async fn an_erased_account_is_in_no_table_but_by_its_ids() {
     .await
     .unwrap();
     kept.audit.sign().await.unwrap();
-    let erased = async || erase::account(&node.server, &kept.audit, &Clock::default(), ana.account, 35).await.unwrap();
+    let erased = async || {
+        erase::account(&node.server, &kept.audit, &Clock::default(), ana.account, Backups::default()).await.unwrap()
+    };
     let receipt = erased().await.unwrap();
     workers.stop().await;
     let removed: Vec<_> = receipt.removed.iter().map(|part| (part.table.as_str(), part.rows)).collect();
-    for part in [("accounts", 1), ("devices", 1), ("entries", 1), ("feeds", 14), ("snapshots", 1), ("relations", 1)] {
+    for part in [("accounts", 1), ("devices", 1), ("entries", 1), ("feeds", 14), ("snapshots", 1), ("audit_records", 1)]
+    {
         assert!(removed.contains(&part), "{removed:?}");
     }
     assert_eq!((receipt.devices, receipt.shared_with), (1, 1));
@@ -325,13 +314,7 @@ async fn an_erased_account_is_in_no_table_but_by_its_ids() {
 
     let secrets = [ana.account.to_string(), phone.device.device.to_string(), "Legs".to_owned()];
     let numbers: Vec<_> = ana.feeds.values().map(|feed| feed.0.to_string()).collect();
-    let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-        .fetch_all(&node.pool)
-        .await
-        .unwrap();
-    for table in
-        tables.iter().filter(|table| !["erasures", "erased_devices", "retired_feeds"].contains(&table.as_str()))
-    {
+    for table in tables_but_those_of_ids(&node).await {
         let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT t::text FROM {table} t")))
             .fetch_all(&node.pool)
             .await

@@ -31,12 +31,7 @@ impl Cast {
         sync_server::db::installation::establish(&node.server).await.unwrap();
         let (ann, tom) = (node.person().await, node.person().await);
         let (anns, toms) = (node.phone(&ann, 1).await, node.phone(&tom, 2).await);
-        sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)")
-            .bind(ann.account)
-            .bind(tom.account)
-            .execute(&node.pool)
-            .await
-            .unwrap();
+        node.relate(ann.account, tom.account).await;
         Self { node, ann, anns, toms, tom }
     }
 

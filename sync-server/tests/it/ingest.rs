@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
+use crate::client::until;
 use crate::phones::{MORNING, Node, code, codes, hash_of};
 
 async fn node() -> Node {
@@ -112,6 +113,29 @@ async fn nobody_writes_to_the_feed_of_another_account_or_to_none() {
         assert_eq!(codes(&node.push(phone.device, feed, vec![mood.clone()]).await), ["not_your_feed"]);
     }
     assert_eq!(node.feed(ben.feed(Collection::Moods)).await, []);
+}
+
+/// Ana's account is erased while her phone pushes: the push waits for the feed's row, and then there is none.
+#[tokio::test]
+async fn a_push_into_a_feed_that_goes_meanwhile_is_refused() {
+    let node = node().await;
+    let ana = node.person().await;
+    let mut phone = node.phone(&ana, 1).await;
+    let (feed, (_, mood)) = (ana.feed(Collection::Moods), phone.log_mood(1));
+    let mut erasing = node.pool.begin().await.unwrap();
+    hold(&mut erasing, feed).await;
+    let erasure = async {
+        until("the push waits for the feed", async || {
+            let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+            sqlx::query_scalar(waits).fetch_one(&node.pool).await.unwrap()
+        })
+        .await;
+        let gone = "DELETE FROM feeds WHERE feed = $1";
+        sqlx::query(gone).bind(feed.0.cast_signed()).execute(&mut *erasing).await.unwrap();
+        erasing.commit().await.unwrap();
+    };
+    let (receipts, ()) = tokio::join!(node.push(phone.device, feed, vec![mood]), erasure);
+    assert_eq!(codes(&receipts), ["not_your_feed"]);
 }
 
 #[tokio::test]

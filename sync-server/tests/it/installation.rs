@@ -86,6 +86,23 @@ async fn a_database_without_tables_is_refused_until_it_is_migrated() {
     assert_eq!(sign_up(server.url(), "ana@example.org", "phone").await.status, 201);
 }
 
+/// Each of several nodes migrates before it serves, and all are started together. The login that they share is new as well.
+#[tokio::test]
+async fn several_that_migrate_at_once_take_turns() {
+    let Database { url, owner } = Postgres::shared().empty_database();
+    let database = Database { url: url.replace("fitme_node", "at_once"), owner };
+    let migrating = [(); 3].map(|()| {
+        let database = database.clone();
+        tokio::task::spawn_blocking(move || run("migrate", &database))
+    });
+    for migrated in migrating {
+        let migrated = migrated.await.unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    }
+    let server = ServerProcess::on(&database.url);
+    assert_eq!(sign_up(server.url(), "ana@example.org", "phone").await.status, 201);
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_server_is_refused() {
     let database = Postgres::shared().database();

@@ -5,12 +5,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fitme_testing::{Browser, Database, OidcProvider, PUBLIC_URL, Postgres, ServerHere, TOKEN_SECONDS};
+use futures_util::future::join_all;
 use reqwest::Url;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 use sync_server::accounts::housekeeping;
 use sync_server::accounts::oidc::pending::{LIFETIME, UNDER_WAY};
+use sync_server::accounts::oidc::settings::OidcArgs;
 use sync_server::auth::access_token::ACCESS_LIFETIME;
 use sync_server::clock::Clock;
 use sync_server::master_key::MasterKey;
@@ -81,6 +83,13 @@ impl Stage {
         self.finish(&self.ticket(login).await, json!({})).await
     }
 
+    /// What `path` shows to who is signed in.
+    async fn get(&self, device: &Value, path: &str) -> Value {
+        let request = reqwest::Client::new().get(format!("{}{path}", self.server.url()));
+        let request = request.bearer_auth(device["access_token"].as_str().unwrap());
+        Answer::of(request.send().await.unwrap()).await.body
+    }
+
     async fn ask(&self, device: &Value, path: &str, body: Value) -> Answer {
         let request = reqwest::Client::new().post(format!("{}{path}", self.server.url()));
         let request = request.bearer_auth(device["access_token"].as_str().unwrap()).json(&body);
@@ -116,9 +125,7 @@ async fn a_first_sign_in_makes_an_account_and_the_next_ones_enter_it() {
         let tablet = stage.sign_in(ANN).await.body;
         assert_eq!(tablet["account"], phone.body["account"]);
         assert_ne!(tablet["device"], phone.body["device"]);
-        let shown = reqwest::Client::new().get(format!("{}/v1/account", stage.server.url()));
-        let shown = shown.bearer_auth(tablet["access_token"].as_str().unwrap()).send().await.unwrap();
-        let shown = Answer::of(shown).await.body;
+        let shown = stage.get(&tablet, "/v1/account").await;
         assert_eq!((&shown["email"], &shown["confirmed"]), (&json!(ANN), &json!(true)));
         assert_eq!(log_in(stage.server.url(), ANN, "laptop").await.code(), "wrong_credentials", "it has no password");
     }
@@ -297,9 +304,60 @@ async fn an_account_that_exists_is_entered_only_after_its_owner_linked_it() {
     let proof = json!({ "ticket": ticket, "verifier": VERIFIER });
     assert_eq!(stage.ask(&phone, "/v1/oidc/link/finish", proof.clone()).await.status, 204);
     assert_eq!(stage.ask(&phone, "/v1/oidc/link/finish", proof).await.code(), "wrong_sign_in");
+    let log = stage.get(&phone, "/v1/access-log").await;
+    let linked: Vec<_> =
+        log["records"].as_array().unwrap().iter().filter(|one| one["kind"] == "identity_linked").collect();
+    assert_eq!(linked.len(), 1, "she sees that somebody may enter from now on: {log}");
+    assert_eq!(linked[0]["detail"], json!({ "by": phone["device"] }));
     let tablet = stage.sign_in("annie@elsewhere.example").await.body;
     assert_eq!((&tablet["account"], &tablet["email"]), (&phone["account"], &json!(ANN)));
     assert_eq!(log_in(stage.server.url(), ANN, "laptop").await.status, 200, "the password stays");
+}
+
+/// Ann came by the provider and has no password. A stolen access token of hers must not let the thief in for ever.
+#[tokio::test]
+async fn an_account_without_a_password_is_linked_with_nobody_before_it_has_one() {
+    let stage = Stage::set();
+    let phone = stage.sign_in(ANN).await.body;
+    for password in [json!(null), json!(""), json!(PASSWORD)] {
+        let mut linking = starting();
+        linking["password"] = password;
+        let refused = stage.ask(&phone, "/v1/oidc/link", linking).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (401, "wrong_credentials"));
+        assert!(refused.message().contains("fitme password --forgotten"), "{}", refused.message());
+    }
+    let mut look = PgConnection::connect(&stage.database.owner).await.unwrap();
+    let links: i64 = sqlx::query_scalar("SELECT count(*) FROM oidc_sign_ins WHERE links IS NOT NULL")
+        .fetch_one(&mut look)
+        .await
+        .unwrap();
+    assert_eq!(links, 0, "nothing is under way");
+}
+
+/// It took each connection and said nothing: who wanted to sign in waited for it, and after them everybody else.
+#[tokio::test]
+async fn a_provider_that_never_answers_costs_one_request_a_bounded_time() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", deaf.local_addr().unwrap());
+    let (connected, connections) = std::sync::mpsc::channel();
+    std::thread::spawn(move || deaf.incoming().map_while(Result::ok).try_for_each(|socket| connected.send(socket)));
+    let settings = OidcArgs {
+        oidc_issuer: Some(issuer),
+        oidc_client_id: Some("fitme".to_owned()),
+        oidc_client_secret: "secret-of-fitme".parse().ok(),
+        public_url: Some(PUBLIC_URL.to_owned()),
+    };
+    let database = Postgres::shared().database();
+    let server = ServerHere::signing_in_by(&settings, &database.url, &MasterKey::random(), Clock::default());
+    let everybody = (0..20).map(|_| async {
+        let refused = post(server.url(), "/v1/oidc/start", &starting()).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (502, "provider_failed"), "{refused:?}");
+        assert!(refused.message().contains("could not be asked"), "{}", refused.message());
+    });
+    // Far less than one after the other would take.
+    tokio::time::timeout(Duration::from_secs(60), join_all(everybody)).await.expect("each is answered in bounded time");
+    assert_eq!(connections.try_iter().count(), 1, "one asked, the others were told what it heard");
+    assert_eq!(sign_up(server.url(), ANN, "phone").await.status, 201, "everything else goes on");
 }
 
 #[tokio::test]

@@ -83,6 +83,12 @@ impl Node {
         Person { account, feeds: feeds.iter().map(|feed| (feed.collection.clone(), number(feed))).collect() }
     }
 
+    /// The owner has accepted that the grantee asks: from then on grants may be given.
+    pub async fn relate(&self, owner: Uuid, grantee: Uuid) {
+        let relation = sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)");
+        relation.bind(owner).bind(grantee).execute(&self.pool).await.unwrap();
+    }
+
     /// A phone of that person; `seed` draws its actor and everything else that is random about it.
     pub async fn phone(&self, person: &Person, seed: u64) -> Phone {
         let mut connection = self.pool.acquire().await.unwrap();

@@ -39,8 +39,7 @@ async fn a_reader_who_takes_nothing_of_what_is_shared_gets_nothing_more_once_it_
     let (server, node) = (ServerProcess::on(&database.url), Node::on(&database).await);
     let (ann, mut anns) = person(&sign_up(server.url(), "ann@example.org", "phone").await.body);
     let tom = sign_up(server.url(), "tom@example.org", "laptop").await.body;
-    let relation = sqlx::query("INSERT INTO relations (account, grantee) VALUES ($1, $2)");
-    relation.bind(ann.account).bind(id(&tom, "account")).execute(&node.pool).await.unwrap();
+    node.relate(ann.account, id(&tom, "account")).await;
     let mut session = Rogue::connect(&server, &tom).await;
     session.say(&Frame::Hello(session.hello())).await;
     assert!(matches!(session.hear().await, Some(Frame::Welcome(_))));

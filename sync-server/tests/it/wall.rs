@@ -58,6 +58,7 @@ INSERT INTO audit_heads (account) VALUES ('ACCOUNT');
 INSERT INTO audit_reads (account, feed, reader, device, purposes, first_seq, last_seq, first_at_ms, last_at_ms)
     VALUES ('ACCOUNT', FEED, 'TOM', 'TOM', '{training}', 1, 1, 0, 0);
 INSERT INTO erasures (account) VALUES ('ACCOUNT');
+INSERT INTO endings (account, subject, kind) VALUES ('ACCOUNT', uuid_send('ACCOUNT'), 'grant');
 ";
 
 const TOM: Uuid = Uuid::from_u128(1);
@@ -209,7 +210,7 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
     for (role, expected) in [
         (
             Role::Poll,
-            "feeds.feed feeds.head_seq feeds.touched_at grantees.changed_at grantees.grantee grantees.version \
+            "erased_devices.device erased_devices.erased_at feeds.feed feeds.head_seq feeds.touched_at grantees.changed_at grantees.grantee grantees.version \
              grants_now.from_ms grants_now.grantee grants_now.until_ms installation.id merge_queue.clean_seq \
              merge_queue.feed merge_queue.merged_seq sign_ins.ended_at sign_ins.sign_in",
         ),
@@ -220,7 +221,8 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
         ),
         (
             Role::Tidy,
-            "erasures.account erasures.doc_id erasures.erased_at erasures.listed_at login_failures.last_at \
+            "endings.account endings.ended_at endings.kind endings.listed_at endings.n endings.subject erasures.account \
+             erasures.doc_id erasures.erased_at erasures.listed_at login_failures.last_at \
              mailed_tokens.expires_at oidc_sign_ins.expires_at sign_ins.expires_at",
         ),
         (

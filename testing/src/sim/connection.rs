@@ -163,8 +163,8 @@ impl Connection {
                 self.closing = true;
             }
             ServerEffect::Renew(_) => {}
-            ServerEffect::Ingest { batch, feeds } => {
-                self.ingests.push_back((batch, node.submit(self.device, feeds)));
+            ServerEffect::Ingest { batch, feeds, offered } => {
+                self.ingests.push_back((batch, node.submit(self.device, feeds, offered)));
             }
             ServerEffect::LoadAccount { cursors, actors } => {
                 // Subscribed before it is read: what is committed in between is in the reading or in the inbox.
@@ -205,19 +205,48 @@ impl Connection {
                     false => Some(node.database.read_page(self.device.account, asked).map_err(unavailable)?),
                     true => node.database.read_page_of_other(self.device.account, asked).map_err(unavailable)?,
                 };
-                match page {
-                    Some(page) => self.handle(ServerEvent::Page(page)),
-                    None => {
-                        census.count("session denied");
-                        let grants = Arc::new(node.database.load_grants(self.device.account).map_err(unavailable)?);
-                        self.withhold(&grants)?;
-                        self.news.read(grants.feeds.iter().map(|feed| feed.feed));
-                        self.handle(ServerEvent::Denied(grants));
-                    }
-                }
+                self.answered(node, page.map(ServerEvent::Page), census)?;
+            }
+            ServerEffect::Locate { feed, others, points } => {
+                census.count("session locates where histories part");
+                let reader = self.device.account;
+                let seq = node.database.locate(reader, feed, others, &points).map_err(unavailable)?;
+                self.answered(node, seq.map(|seq| ServerEvent::Located { feed, seq }), census)?;
+            }
+            ServerEffect::Compare { feed, others, questions } => {
+                census.count("session compares documents");
+                let reader = self.device.account;
+                let answers = node.database.compare(reader, feed, others, &questions).map_err(unavailable)?;
+                self.answered(node, answers.map(|answers| ServerEvent::Compared { feed, answers }), census)?;
+            }
+            ServerEffect::ReadSnapshots { others, asked, max_bytes } => {
+                census.count("session reads snapshots");
+                let reader = self.device.account;
+                let read = node.database.read_snapshots(reader, others, &asked, max_bytes).map_err(unavailable)?;
+                self.answered(node, read.map(ServerEvent::Snapshots), census)?;
             }
             other => unreachable!("{other:?} asks nothing of the database"),
         }
+        Ok(())
+    }
+
+    /// Hands over what was read; nothing, where the judge did not let it be read: then what may be.
+    fn answered(
+        &mut self,
+        node: &Node,
+        event: Option<ServerEvent<'static>>,
+        census: &mut Census,
+    ) -> Result<(), Ended> {
+        let Some(event) = event else {
+            census.count("session denied");
+            let grants = node.database.load_grants(self.device.account).map_err(|_| Ended("unavailable"))?;
+            let grants = Arc::new(grants);
+            self.withhold(&grants)?;
+            self.news.read(grants.feeds.iter().map(|feed| feed.feed));
+            self.handle(ServerEvent::Denied(grants));
+            return Ok(());
+        };
+        self.handle(event);
         Ok(())
     }
 }

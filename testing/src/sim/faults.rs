@@ -219,7 +219,7 @@ impl World {
             FeedPush { feed: own, entries: vec![unknown, garbage, mood.clone()] },
             FeedPush { feed: others, entries: vec![mood] },
         ];
-        let answer = self.nodes[node].submit(self.rogue, pushes);
+        let answer = self.nodes[node].submit(self.rogue, pushes, false);
         self.answers.push(answer);
     }
 }

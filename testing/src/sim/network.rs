@@ -172,6 +172,8 @@ impl World {
                     self.links.remove(link);
                     return;
                 }
+                DeviceEffect::Received(..) => self.census.count("session snapshots received"),
+                DeviceEffect::SentAgain(_) => self.census.count("session sends again what a server lost"),
                 DeviceEffect::Revoked(_) | DeviceEffect::Refused(_) => {}
             }
         }

@@ -87,6 +87,29 @@ fn an_account_is_erased_for_who_asks_the_operator_and_only_if_that_is_meant() {
     assert!(gone.contains(ANN), "{gone}");
 }
 
+/// Its receipt promised that a restored backup is erased again, also where no server that ran kept a list.
+#[test]
+fn an_erasure_by_the_operator_is_in_the_list_when_it_is_said_and_its_receipt_says_what_backups_do() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (ann, ben) = (Device::new("Ann's phone"), Device::new("Ben's phone"));
+    ann.sign_up(server.url(), ANN);
+    ben.sign_up(server.url(), "ben@example.org");
+    let erased = server.run(&["admin", "erase", "ben@example.org", "--yes"]);
+    assert!(erased.stdout.contains("brings the account back until it is erased again"), "{}", erased.stdout);
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    let elsewhere = folder.path().join("nowhere/list");
+    let refused = server.run(&["admin", "erase", ANN, "--yes", "--erasures", elsewhere.to_str().unwrap()]);
+    assert!(refused.code == 1 && refused.stderr.contains("name a file by FITME_ERASURES"), "{}", refused.stderr);
+    assert!(ann.done(&["sync"]).contains("synced"), "nothing was erased");
+
+    let erased = server.run(&["admin", "erase", ANN, "--yes", "--erasures", list.to_str().unwrap()]);
+    assert_eq!(erased.code, 0, "{}", erased.stderr);
+    assert!(erased.stdout.contains("one that is restored is erased again"), "{}", erased.stdout);
+    let listed = std::fs::read_to_string(&list).unwrap();
+    assert_eq!(listed.lines().filter(|line| line.starts_with("account ")).count(), 2, "what was not listed yet too");
+}
+
 /// The devices that are signed in stay so until the new password is chosen.
 #[test]
 fn a_lost_password_is_replaced_by_its_person_and_every_device_signed_out() {

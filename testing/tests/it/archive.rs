@@ -136,6 +136,8 @@ fn an_exported_account_becomes_an_equal_one_on_the_same_server() {
     let file = beside(&phone, "ann.zip");
     let said = phone.done(&["export", file.to_str().unwrap()]);
     assert!(said.contains("1 change is not on the server yet: the file has them"), "{said}");
+    let log = phone.done(&["access-log"]);
+    assert!(log.contains("Ann's phone") && log.contains("exported everything as zip"), "{log}");
 
     // Signed up after the import: what is in the home becomes the account's first data.
     let laptop = Device::new("laptop");
@@ -183,13 +185,15 @@ fn what_others_share_is_not_exported_and_what_was_shared_is_not_shared_again() {
     let grants: Value = serde_json::from_slice(&of_tom["grants.json"]).unwrap();
     assert_eq!(grants["received"][0]["name"], "Ann");
 
+    let said = ann.done(&["export", beside(&ann, "counted.zip").to_str().unwrap()]);
+    assert!(said.contains("exported 1 record and 1 consent"), "{said}");
     let (archive, of_ann) = exported(&ann, "ann.zip");
     let grants: Value = serde_json::from_slice(&of_ann["grants.json"]).unwrap();
     assert_eq!(grants["given"][0]["grant"]["grantee_name"], "Tom");
     let laptop = Device::new("laptop");
     laptop.sign_up(server.url(), "ann@new.example.org");
     let said = laptop.done(&["import-account", archive.to_str().unwrap()]);
-    assert!(said.contains("is not shared again"), "{said}");
+    assert!(said.contains("imported 1 record") && said.contains("1 consent left out"), "{said}");
     laptop.sync();
     assert_eq!(laptop.json(&["status", "--json"])["status"]["rejected"], 0);
     assert_eq!(laptop.done(&["grants"]), "nothing is shared with anybody\n");
@@ -236,6 +240,35 @@ fn two_peoples_records_are_not_mixed_unless_somebody_says_so() {
     assert_eq!(other.done(&["list", "moods"]), "no moods here\n");
     other.done(&["import-account", file.to_str().unwrap(), "--merge"]);
     assert_ne!(other.done(&["list", "moods"]), "no moods here\n");
+}
+
+/// Ben had just logged in on a new laptop, where nothing of his was yet: Ann's records went to his account.
+#[test]
+fn a_home_that_was_just_signed_in_asks_the_server_whose_records_it_has() {
+    let mut server = ServerProcess::on(&Postgres::shared().database().url);
+    let (anns, bens) = (Device::new("Ann's phone"), Device::new("Ben's phone"));
+    anns.done(&["log", "meal", "--kind", "lunch", "--item", "Oats 80g"]);
+    let (file, _) = exported(&anns, "ann.zip");
+    bens.sign_up(server.url(), "ben@example.org");
+    bens.done(&["log", "mood", "--valence", "1"]);
+    bens.sync();
+    let (laptop, tablet) = (Device::new("laptop"), Device::new("tablet"));
+    laptop.log_in(server.url(), "ben@example.org");
+    tablet.log_in(server.url(), "ben@example.org");
+    let import = ["import-account", file.to_str().unwrap()];
+
+    let refused = laptop.run(&import);
+    assert!(refused.stderr.contains("records in this home that are not in the archive: 1."), "{}", refused.stderr);
+    server.terminate();
+    let refused = tablet.run(&import);
+    assert!(
+        refused.stderr.contains("nothing was imported: what ben@example.org has must be here first"),
+        "{refused:?}"
+    );
+    for device in [&laptop, &tablet] {
+        assert_eq!(device.done(&["list", "meals"]), "no meals here\n");
+    }
+    tablet.done(&[&import[..], &["--merge"]].concat());
 }
 
 /// Writes an archive with other content.

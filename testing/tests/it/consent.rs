@@ -7,6 +7,7 @@ use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 
 use fitme_testing::{Device, PATIENCE, Postgres, ServerProcess, wait_until};
+use serde_json::Value;
 
 use crate::stage::Look;
 
@@ -194,21 +195,47 @@ fn a_trainer_writes_for_a_client_offline_and_both_go_on_with_it() {
     assert_eq!(tom.done(&["rejected"]), "the server refused nothing\n");
 }
 
-/// What Tom wrote after it ended, and could not know.
+/// What Tom wrote after it ended, and could not know, went without a trace: it was only said that it did. It is his until he
+/// discards it; what Ann shared is not.
 #[test]
-fn what_was_written_for_somebody_who_ended_it_is_told_and_removed() {
+fn what_was_written_for_somebody_who_ended_it_stays_with_who_wrote_it() {
     let server = ServerProcess::on(&Postgres::shared().database().url);
     let (ann, tom) = introduced(&server, "training");
+    ann.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg"]);
+    ann.sync();
     tom.done(&["sync"]);
     ann.done(&["revoke", "Tom"]);
     ann.sync();
-    tom.done(&["log", "workout", "--title", MARKER, "--set", "Squat 5x100kg", "--for", "Ann"]);
+    let hers =
+        tom.json(&["list", "workouts", "--of", "Ann", "--json"])["records"][0]["id"].as_str().unwrap().to_owned();
+    tom.done(&["edit", &hers, "--json", r#"{"note": "slower next time"}"#, "--of", "Ann"]);
+    tom.done(&["log", "workout", "--title", "Leg day", "--set", "Squat 3x5x100kg", "--for", "Ann"]);
     let synced = tom.done(&["sync"]);
     assert!(synced.contains("Ann no longer shares workouts"), "{synced}");
-    assert!(synced.contains("1 change of yours") && synced.contains("synced: 0 sent"), "{synced}");
-    assert!(!holds(tom.home(), MARKER));
+    assert!(synced.contains("had not taken 2 changes of yours") && synced.contains("synced: 0 sent"), "{synced}");
+    assert!(!holds(tom.home(), MARKER), "of hers nothing is left");
     ann.done(&["sync"]);
-    assert_eq!(ann.done(&["list", "workouts"]), "no workouts here\n");
+    assert!(!ann.done(&["list", "workouts"]).contains("Leg day"));
+
+    let rejected = tom.json(&["rejected", "--json"]);
+    let [edit, new] = rejected["rejected"].as_array().unwrap().as_slice() else { panic!("{rejected}") };
+    assert_eq!(
+        (&edit["person"], &edit["code"], &edit["record"]),
+        (&"Ann".into(), &"not_your_feed".into(), &Value::Null)
+    );
+    assert!(edit["command"].to_string().contains("slower next time"), "{edit}");
+    assert!(new["command"].to_string().contains("Leg day") && new["command"].to_string().contains("100kg"), "{new}");
+    assert_eq!(tom.json(&["status", "--json"])["status"]["rejected"], 2);
+    assert!(tom.run(&["logout"]).stderr.contains("2 changes are not on the server"));
+
+    let told = tom.done(&["rejected"]);
+    assert!(told.contains("workouts of Ann") && told.contains("fitme rejected show"), "{told}");
+    let retried = tom.run(&["rejected", "retry", "1"]);
+    assert!(retried.code == 1 && retried.stderr.contains("shared again"), "{}", retried.stderr);
+    tom.done(&["rejected", "discard", "1"]);
+    tom.done(&["rejected", "discard", "--all"]);
+    assert_eq!(tom.done(&["rejected"]), "the server refused nothing\n");
+    assert!(!holds(tom.home(), "slower next time"), "discarded to the last byte");
 }
 
 /// The entry that Ann logged after she had ended it went to the watching trainer from memory, because both came in one

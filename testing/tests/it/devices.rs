@@ -104,6 +104,59 @@ fn a_device_hears_what_another_one_calls_it() {
     assert_eq!(name(&tablet), "kitchen");
 }
 
+fn name(device: &Device) -> String {
+    device.json(&["status", "--json"])["status"]["account"]["device"].as_str().unwrap().to_owned()
+}
+
+/// The tablet had not heard yet that it is called kitchen now, and its next login called it tablet again.
+#[test]
+fn a_login_undoes_no_new_name_unless_somebody_chooses_another_one() {
+    let Stage { server, phone, tablet, .. } = stage();
+    phone.done(&["devices", "--rename", "tablet", "kitchen"]);
+    let login = ["login", "--server", server.url(), "--email", ANN];
+    assert!(tablet.done(&login).contains("this device is “kitchen”"));
+    assert!(phone.done(&["devices"]).contains("kitchen"));
+    tablet.done(&[&login[..], &["--device", "den"]].concat());
+    assert_eq!(name(&tablet), "den");
+}
+
+/// Three of them were called phone, and the lost one could not be told apart.
+#[test]
+fn no_two_devices_get_one_name() {
+    let Stage { server, phone, tablet, .. } = stage();
+    let (second, third) = (Device::new("phone"), Device::new("phone"));
+    let said = second.log_in(server.url(), ANN);
+    assert!(said.contains("this device is “phone 2”") && said.contains("another device is called “phone”"), "{said}");
+    third.log_in(server.url(), ANN);
+    assert_eq!((name(&phone).as_str(), name(&third).as_str()), ("phone", "phone 3"));
+    let taken = tablet.run(&["devices", "--rename", "tablet", "phone"]);
+    assert!(taken.code == 1 && taken.stderr.contains("Another device of the account is called that"), "{taken:?}");
+    tablet.done(&["devices", "--rename", "tablet", "tablet"]);
+    // A name is free again once its device is signed out.
+    phone.done(&["logout"]);
+    assert!(phone.log_in(server.url(), ANN).contains("this device is “phone”"));
+}
+
+/// Nobody could log in any more, and without a login the home could not be emptied.
+#[test]
+fn a_locked_home_of_an_account_that_was_erased_can_be_emptied() {
+    let Stage { server: _server, phone, tablet, .. } = stage();
+    log_mood(&phone);
+    phone.sync();
+    log_mood(&phone);
+    phone.done(&["logout", "--keep"]);
+    tablet.done(&["erase", "--account", "--email", ANN]);
+    let locked = phone.run(&["logout"]);
+    assert!(locked.code == 1 && locked.stderr.contains("`fitme logout --discard` to empty it"), "{locked:?}");
+    let unasked = phone.run(&["logout", "--discard"]);
+    assert!(unasked.code == 1 && unasked.stderr.contains("say --discard --yes"), "{unasked:?}");
+    let lost = "this home holds 2 records of ann@example.org; 1 change is not on the server and will be lost for ever";
+    assert!(unasked.stdout.contains(lost), "{unasked:?}");
+    assert_ne!(files(&phone), 0);
+    assert!(phone.done(&["logout", "--discard", "--yes"]).ends_with("this home is empty\n"));
+    assert_eq!(files(&phone), 0);
+}
+
 #[test]
 fn a_device_is_not_revoked_by_itself_nor_by_a_name_that_fits_none() {
     let Stage { server: _server, phone, .. } = stage();

@@ -75,7 +75,7 @@ fn what_the_phone_erases_is_in_no_file_and_the_edit_of_an_offline_tablet_stays_u
     assert_eq!(refused["rejected"][0]["command"]["patch"]["title"], format!("{MARKER} edited offline"));
     assert_eq!(tablet.run(&["show", &id]).code, 1);
     assert!(!files_with_marker(tablet.home()).is_empty(), "it stays with who wrote it");
-    tablet.done(&["rejected", "--discard", &id]);
+    tablet.done(&["rejected", "discard", "--all"]);
     assert_eq!(tablet.done(&["rejected"]), "the server refused nothing\n");
     assert_eq!(files_with_marker(tablet.home()), [] as [PathBuf; 0]);
 
@@ -127,6 +127,6 @@ fn what_ann_erases_leaves_her_trainers_device_to_the_last_byte() {
     assert_eq!(files_with_marker(tom.home()), [] as [PathBuf; 0], "his own words are kept, hers are not");
     let refused = tom.json(&["rejected", "--json"]);
     assert_eq!(refused["rejected"][0]["code"], "erased");
-    tom.done(&["rejected", "--discard", &id]);
+    tom.done(&["rejected", "discard", "1"]);
     assert_eq!(tom.done(&["rejected"]), "the server refused nothing\n");
 }

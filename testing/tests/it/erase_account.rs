@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::process::Child;
 
+use axum::http::StatusCode;
+use axum::{Json, Router};
 use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use crate::consent::introduced;
 use crate::erase::{MARKER, files_with_marker, tables_with_marker};
@@ -66,4 +71,38 @@ fn an_erased_account_leaves_nothing_in_database_devices_and_the_trainers_home() 
     assert_eq!(anew.done(&["list", "workouts"]), "no workouts here\n", "the address is free, and nothing comes back");
     let reused = "SELECT count(*) FROM feeds JOIN retired_feeds USING (feed)";
     assert_eq!(Look::at(&database).number(reused), 0);
+}
+
+/// A server that says to whatever it is asked that the account was erased.
+fn liar() -> (String, Runtime) {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let error = json!({ "error": { "code": "account_erased", "message": "The account was erased." } });
+    let lie = Router::new().fallback(async move || (StatusCode::UNAUTHORIZED, Json(error.clone())));
+    runtime.spawn(axum::serve(listener, lie).into_future());
+    (url, runtime)
+}
+
+/// Ann typed the address of another server at `fitme login`: its word was enough to remove all she had.
+#[test]
+fn a_server_that_is_not_the_homes_own_empties_nothing() {
+    let server = ServerProcess::on(&Postgres::shared().database().url);
+    let (elsewhere, _runtime) = liar();
+    let phone = Device::new("phone").with_new_password("another horse battery");
+    phone.sign_up(server.url(), "ann@example.org");
+    phone.done(&["log", "mood", "--valence", "1"]);
+    let before = files(&phone);
+    for command in [
+        &["login", "--email", "ann@example.org"][..],
+        &["confirm", "token"],
+        &["password", "--token", "token"],
+        &["password", "--forgotten", "--email", "ann@example.org"],
+        &["login", "--oidc"],
+    ] {
+        let told = phone.run(&[command, &["--server", &elsewhere]].concat());
+        assert!(told.code == 1 && told.stderr.contains("it is not the one of this home"), "{command:?}: {told:?}");
+        assert_eq!(files(&phone), before, "{command:?}");
+    }
+    assert!(phone.done(&["sync"]).contains("synced: 1 sent"));
 }

@@ -4,12 +4,19 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use fitme_core::session::RETRY_AFTER_HELLO;
+use fitme_core::store::{DENIALS, Denies, LOST_TO_DAMAGE, NOT_REPLAYED};
 use fitme_core::wire::goodbye::REASONS;
 use sync_server::error::ApiError;
 use sync_server::ingest::verdict::{Postponement, Rejection};
 
 const RETRY: (&str, &str) =
     (RETRY_AFTER_HELLO, "The device compares itself with the server first and pushes again by itself.");
+
+/// A code that a device gives by itself, as it does `not_replayed`.
+const SPOILT: (&str, &str) = (
+    LOST_TO_DAMAGE,
+    "This device's disk spoilt the change before it was sent: make it again; the damaged file is kept.",
+);
 
 const INTRODUCTION: &str = "# Errors
 
@@ -23,6 +30,36 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// What becomes of the writes behind a refused entry.
+fn fate(code: &str) -> &'static str {
+    match DENIALS.iter().find(|(known, _)| *known == code).map(|(_, denies)| denies) {
+        Some(Denies::Place) => "it is written again by itself, a few times",
+        Some(Denies::Command) => "it is handed over; later ones of the record are written again without it",
+        Some(Denies::Document) => "all that waits for the record is handed over",
+        None => panic!("{code} is missing in core/src/store/rebase.rs"),
+    }
+}
+
+fn refusals(page: &mut String) {
+    page.push_str(
+        "
+## Entries refused for good
+
+The entry leaves the outbox and its record. What is handed over is kept with its text: `fitme rejected` shows it. `not_replayed`
+and `store_damaged` are the device's own.
+
+| code | what to do | the write |
+|---|---|---|
+",
+    );
+    for (code, remedy) in Rejection::CODES {
+        writeln!(page, "| `{code}` | {remedy} | {} |", fate(code)).unwrap();
+    }
+    for (code, remedy) in [NOT_REPLAYED, SPOILT] {
+        writeln!(page, "| `{code}` | {remedy} | it is handed over |").unwrap();
+    }
+}
+
 fn table(page: &mut String, title: &str, about: &str, rows: impl IntoIterator<Item = (String, String)>) {
     write!(page, "\n## {title}\n\n{about}\n\n| code | what to do |\n|---|---|\n").unwrap();
     for (code, remedy) in rows {
@@ -33,12 +70,7 @@ fn table(page: &mut String, title: &str, about: &str, rows: impl IntoIterator<It
 fn page() -> String {
     let own = |(code, remedy): (&str, &str)| (code.to_owned(), remedy.to_owned());
     let mut page = INTRODUCTION.to_owned();
-    table(
-        &mut page,
-        "Entries refused for good",
-        "The entry leaves the outbox and is kept with its text: `fitme rejected` shows it.",
-        Rejection::CODES.map(own),
-    );
+    refusals(&mut page);
     table(
         &mut page,
         "Entries not decided",
@@ -75,7 +107,8 @@ fn every_code_is_provoked_by_a_test() {
     for suite in ["core/tests", "client/tests", "sync-server/tests", "testing/tests"] {
         read_all(&root().join(suite), &mut tests);
     }
-    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain([&RETRY]).map(|(code, _)| *code);
+    let own_codes = [&RETRY, &NOT_REPLAYED, &SPOILT];
+    let codes = Rejection::CODES.iter().chain(&Postponement::CODES).chain(own_codes).map(|(code, _)| *code);
     let codes = codes.chain(REASONS.iter().map(|(_, code, _)| *code)).chain(ApiError::ALL.map(|e| e.row().code));
     let unprovoked: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unprovoked.is_empty(), "no test names these codes: {unprovoked:?}");

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, EntryId, Epoch, FeedId, Installation};
 use crate::policy::Access;
+use crate::reconcile::{Answer, Question};
 use crate::wire::{Cursors, FeedPush, Receipt, Token};
+
+use super::bootstrap::{SnapshotsAsked, SnapshotsRead};
 
 /// How the session's bytes travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,22 @@ pub enum ServerEvent<'a> {
     Settled(Settled),
     /// Answers [`ServerEffect::Read`].
     Page(Page),
+    /// Answers [`ServerEffect::Locate`].
+    Located {
+        /// Which feed.
+        feed: FeedId,
+        /// The last number at which both histories are the same.
+        seq: u64,
+    },
+    /// Answers [`ServerEffect::Compare`].
+    Compared {
+        /// Which feed.
+        feed: FeedId,
+        /// One for each question, in their order.
+        answers: Vec<Answer>,
+    },
+    /// Answers [`ServerEffect::ReadSnapshots`]; a feed that was not reached is left out.
+    Snapshots(Vec<SnapshotsRead>),
     /// Entries were committed on this node.
     Live(LiveEntries<'a>),
     /// A feed's head, as another node or the poll says.
@@ -37,7 +56,7 @@ pub enum ServerEvent<'a> {
     Merged(FeedId, u64),
     /// What others grant the account changed.
     Regranted(Arc<Grants>),
-    /// Answers [`ServerEffect::Read`] of somebody else's feed that may not be read (any more): what is granted now.
+    /// Answers the reading of somebody else's feed that may not be read (any more): what is granted now.
     Denied(Arc<Grants>),
 }
 
@@ -63,6 +82,26 @@ pub enum ServerEffect {
         batch: u64,
         /// The entries.
         feeds: Vec<FeedPush>,
+        /// The device does not say that it wrote them: it holds them, and the server does not.
+        offered: bool,
+    },
+    /// Find the first of these points of a device's history that is one of the feed's, too.
+    Locate {
+        /// Which feed.
+        feed: FeedId,
+        /// It is somebody else's, as in [`ServerEffect::Read`].
+        others: bool,
+        /// Numbers and digests, the highest number first.
+        points: Vec<(u64, Digest)>,
+    },
+    /// Compare the feed's documents with what a device holds.
+    Compare {
+        /// Which feed.
+        feed: FeedId,
+        /// It is somebody else's, as in [`ServerEffect::Read`].
+        others: bool,
+        /// What the device holds.
+        questions: Vec<Question>,
     },
     /// Read the feed's entries above `after`.
     Read {
@@ -74,6 +113,15 @@ pub enum ServerEffect {
         /// The last number that was sent.
         after: u64,
         /// At most about so many payload bytes.
+        max_bytes: usize,
+    },
+    /// Read documents of these feeds, one feed after the other until there are enough.
+    ReadSnapshots {
+        /// It is one feed, of somebody else, as in [`ServerEffect::Read`].
+        others: bool,
+        /// Which, all in the same pass.
+        asked: Vec<SnapshotsAsked>,
+        /// So many bytes are enough.
         max_bytes: usize,
     },
     /// Go on under this access token, if it is one of the same device.
@@ -139,6 +187,8 @@ pub struct AccountFeed {
     pub head_digest: Digest,
     /// Every entry up to here is merged, and none of a document in quarantine.
     pub merged: u64,
+    /// Every entry up to here is merged, or its document is in quarantine.
+    pub folded: u64,
     /// The digest at the cursor that was asked about; `None` if the feed does not reach it or nothing was asked.
     pub digest_at_cursor: Option<Digest>,
 }

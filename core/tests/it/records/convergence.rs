@@ -136,7 +136,7 @@ fn play(collection: Collection, start: &Value, steps: &[(usize, Step)], order: &
             }
             Step::Trash(trashed) => drop(record::set_trashed(&mut device.doc, *trashed, &device.author)),
             Step::Restore(index) => {
-                let history = record::history(&device.doc);
+                let history = record::history(&device.doc).unwrap();
                 let at = history[index.index(history.len())].hash;
                 record::restore_to(&mut device.doc, collection, &at, &device.author, &mut device.rng).unwrap();
             }

@@ -10,8 +10,9 @@ use reqwest::{Client, Request, redirect};
 
 use super::settings::keeps_secrets;
 
-/// How long one request may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one request may take: two of them, one after the other, fit the time in which a device is to be answered, so that it
+/// hears why and not only that it took too long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest answer that is read.
 const ANSWER_BYTES: usize = 256 << 10;
 

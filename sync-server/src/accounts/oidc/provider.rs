@@ -211,7 +211,8 @@ impl Provider {
         let found = CoreProviderMetadata::discover_async(self.settings.issuer.clone(), &self.http).await;
         let metadata = Arc::new(found.map_err(|error| {
             tracing::warn!(%error, "the sign-in provider could not be asked");
-            self.silent_since_ms.store(now_ms, Ordering::Relaxed);
+            // Not since it was asked: that is as long ago as it may be silent, and whoever waits would ask it again.
+            self.silent_since_ms.store(self.clock.now_ms(), Ordering::Relaxed);
             Unproved::Unreachable
         })?);
         *known = Some(Known { metadata: Arc::clone(&metadata), since_ms: now_ms });

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Failure;
 use crate::audit::{self, Event, event};
+use crate::endings;
 use crate::grants;
 use crate::ingest::check::Offer;
 use crate::ingest::plan::{Candidate, KnownGrants, NewConsent};
@@ -305,6 +306,7 @@ async fn insert(
 }
 
 async fn revoke(connection: &mut PgConnection, account: Uuid, grant: DocId) -> Result<Vec<Uuid>, Failure> {
+    endings::note_grant(connection, account, grant).await?;
     sqlx::query!(
         "INSERT INTO revocations (account, grant_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         account,

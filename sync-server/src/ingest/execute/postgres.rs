@@ -42,10 +42,7 @@ impl Transaction for Postgres<'_> {
 
     async fn lock(&mut self, feeds: &[FeedId], how: Lock, held: Held) -> Result<Vec<(FeedId, FeedState)>, Failure> {
         let feeds: Vec<_> = feeds.iter().map(|feed| feed.0.cast_signed()).collect();
-        let rows = match how {
-            Lock::Exclusive => lock_exclusively(&mut self.0, &feeds, held).await?,
-            Lock::Shared => lock_shared(&mut self.0, &feeds, held).await?,
-        };
+        let rows = locked(&mut self.0, &feeds, how, held).await?;
         Ok(rows.into_iter().map(FeedRow::into_state).collect())
     }
 
@@ -75,56 +72,28 @@ impl Transaction for Postgres<'_> {
     }
 }
 
-async fn lock_exclusively(
+async fn locked(
     connection: &mut PgConnection,
     feeds: &[i64],
+    how: Lock,
     held: Held,
 ) -> Result<Vec<FeedRow>, sqlx::Error> {
-    match held {
-        Held::Skip => {
+    macro_rules! lock {
+        ($strength:tt) => {
             sqlx::query_as!(
                 FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR NO KEY UPDATE SKIP LOCKED",
+                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1) ORDER BY feed " + $strength,
                 feeds
             )
             .fetch_all(connection)
             .await
-        }
-        Held::Wait => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR NO KEY UPDATE",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
+        };
     }
-}
-
-async fn lock_shared(connection: &mut PgConnection, feeds: &[i64], held: Held) -> Result<Vec<FeedRow>, sqlx::Error> {
-    match held {
-        Held::Skip => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1)
-                 ORDER BY feed FOR SHARE SKIP LOCKED",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
-        Held::Wait => {
-            sqlx::query_as!(
-                FeedRow,
-                "SELECT feed, account, head_seq, digest FROM feeds WHERE feed = ANY ($1) ORDER BY feed FOR SHARE",
-                feeds
-            )
-            .fetch_all(connection)
-            .await
-        }
+    match (how, held) {
+        (Lock::Exclusive, Held::Skip) => lock!("FOR NO KEY UPDATE SKIP LOCKED"),
+        (Lock::Exclusive, Held::Wait) => lock!("FOR NO KEY UPDATE"),
+        (Lock::Shared, Held::Skip) => lock!("FOR SHARE SKIP LOCKED"),
+        (Lock::Shared, Held::Wait) => lock!("FOR SHARE"),
     }
 }
 

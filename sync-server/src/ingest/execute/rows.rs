@@ -17,6 +17,7 @@ struct Entries<'a> {
     actors: Vec<Option<&'a [u8]>>,
     actor_seqs: Vec<Option<i64>>,
     authors: Vec<Uuid>,
+    offered_by: Vec<Option<Uuid>>,
     times: Vec<i64>,
     digests: Vec<[u8; 16]>,
     salts: Vec<&'a [u8]>,
@@ -27,7 +28,7 @@ impl<'a> Entries<'a> {
     fn of(plan: &Plan, candidates: &[Candidate<'a>]) -> Self {
         let mut rows = Self::default();
         for new in &plan.entries {
-            let Candidate { device, offer } = candidates[new.candidate];
+            let Candidate { offer, .. } = candidates[new.candidate];
             let facts = offer.change.as_ref().map(|change| &change.facts);
             rows.feeds.push(offer.feed.0.cast_signed());
             rows.seqs.push(new.seq.cast_signed());
@@ -37,7 +38,8 @@ impl<'a> Entries<'a> {
             rows.hashes.push(facts.map(|facts| facts.hash.as_bytes()));
             rows.actors.push(facts.map(|facts| facts.actor.as_bytes()));
             rows.actor_seqs.push(facts.map(|facts| facts.actor_seq.cast_signed()));
-            rows.authors.push(device.device);
+            rows.authors.push(new.author);
+            rows.offered_by.push(new.offered_by);
             rows.times.push(offer.entry.device_time);
             rows.digests.push(new.digest.to_bytes());
             rows.salts.push(&offer.entry.salt);
@@ -119,6 +121,7 @@ pub(super) async fn write(
         &usage.iter().map(|(account, _)| **account).collect::<Vec<_>>(),
         &usage.iter().map(|(_, adds)| adds.documents.cast_signed()).collect::<Vec<_>>(),
         &usage.iter().map(|(_, adds)| adds.bytes.cast_signed()).collect::<Vec<_>>(),
+        &entries.offered_by as &[Option<Uuid>],
     )
     .fetch_one(connection)
     .await?;

@@ -17,7 +17,7 @@ impl Planner<'_> {
             return Err(Verdict::Duplicate { seq, entry_id: offer.id });
         }
         // Only the server itself, which is no device, says why.
-        if !offer.entry.payload.is_empty() && !candidate.device.device.is_nil() {
+        if !offer.entry.payload.is_empty() && !candidate.device.is_server() {
             return Err(Verdict::Rejected(Rejection::BadErasure));
         }
         let known = self.known.documents.get(&(account, offer.entry.doc_id));
@@ -31,7 +31,7 @@ impl Planner<'_> {
         // The row stays for ever, so it goes on counting as a record, and one that never was here needs room for it.
         let adds = Usage { documents: u64::from(known.is_none()), bytes: 0 };
         if known.is_none() {
-            self.room(account, offer).map_err(Verdict::Rejected)?;
+            self.room(account, candidate).map_err(Verdict::Rejected)?;
         }
         Ok(Appendable { account, change: None, document: DocumentState::empty(offer.feed), adds })
     }

@@ -36,7 +36,7 @@ fn offer(feed: FeedId, doc: u8, n: u8, (by, actor_seq): (u8, u64), deps: &[u8], 
     let facts = ChangeFacts { hash: hash(n), actor: actor(by), actor_seq, deps, time_ms: 0, operations: 1 };
     let change = Some(Change { facts, shared_actor: by == 0 });
     let place = Some(FeedPlace { owner: ACCOUNT, collection: Collection::Moods, scope: String::new(), grants: GRANTS });
-    Offer { feed, id: entry.id(), entry, place, change, consent: None, standing: Standing::Open }
+    Offer { feed, id: entry.id(), entry, place, change, consent: None, of_others: false, standing: Standing::Open }
 }
 
 fn mood(n: u8, writer: (u8, u64), deps: &[u8]) -> Offer {
@@ -111,6 +111,25 @@ fn code(verdict: &Verdict) -> &'static str {
         Verdict::Rejected(why) => why.code(),
         Verdict::Undecided(why) => why.code(),
     }
+}
+
+/// The server lost what the phone wrote, and what a device wrote that it never met since; the tablet holds both.
+#[test]
+fn what_others_wrote_is_brought_back_and_stays_theirs_and_the_actors_stay_whose_they_are() {
+    let mut tables = Tables::new();
+    assert_eq!(push(&mut tables, PHONE, &[mood(1, (1, 1), &[])]), ["accepted"]);
+    let lost = [mood(2, (1, 2), &[1]), mood(3, (5, 1), &[2])];
+    assert_eq!(push(&mut tables, TABLET, &lost[..1]), ["foreign_actor"], "it does not say that it wrote it");
+    let lost = lost.map(|offer| Offer { of_others: true, ..offer });
+    let candidates: Vec<_> = lost.iter().map(|offer| Candidate { device: TABLET, offer }).collect();
+    let planned = plan(tables.0.clone(), &candidates, &Fates::default());
+    let origins: Vec<_> = planned.entries.iter().map(|new| (new.author, new.offered_by)).collect();
+    let by = Some(TABLET.device);
+    assert_eq!(origins, [(PHONE.device, by), (Uuid::nil(), by)]);
+    let bound: Vec<_> = planned.actors.iter().map(|(actor, tip)| (*actor, tip.device)).collect();
+    assert_eq!(bound, [(actor(1), PHONE.device)], "what was brought says nothing of who wrote it");
+    assert_eq!(push(&mut tables, TABLET, &lost), ["accepted", "accepted"]);
+    assert_eq!(push(&mut tables, PHONE, &[mood(2, (1, 2), &[1]), mood(4, (1, 3), &[3])]), ["duplicate", "accepted"]);
 }
 
 #[test]

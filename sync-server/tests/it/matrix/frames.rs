@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fitme_core::entry::{Digest, Entry};
 use fitme_core::id::{Epoch, FeedId, Installation};
 use fitme_core::policy::{Access, Action};
+use fitme_core::reconcile::{Question, Range, Sum};
 use fitme_core::wire::{
     self, Cursors, EntryKind, FeedDigest, FeedGranted, FeedPage, FeedPush, Frame, Goodbye, Hello, Reason, Receipt,
-    Token, Want, Welcome,
+    Repair, Token, Want, Welcome,
 };
 
 use super::cast::{Cast, Grantee, Owner};
@@ -21,6 +22,8 @@ enum Row {
     Opens,
     /// It says what a device holds: `whoever_claims_to_hold_a_feed_learns_nothing_of_it`.
     Claims,
+    /// It asks what is held of a feed: `what_a_feed_holds_is_compared_with_whom_the_judge_lets_read_it`.
+    Asks,
     /// It writes: `each_role_writes_where_the_judge_lets_it_write_and_erases_nothing`.
     Writes,
     /// It names another sign-in: `the_token_of_somebody_else_is_not_taken`.
@@ -36,14 +39,18 @@ fn row(frame: &Frame) -> Row {
     match frame {
         Frame::Hello(_) => Row::Opens,
         Frame::Cursors(_) | Frame::Digests(_) => Row::Claims,
-        Frame::Push { .. } => Row::Writes,
+        Frame::Repair(Repair::Locate { .. } | Repair::Compare { .. }) => Row::Asks,
+        // What others wrote: `nobody_but_a_person_brings_back_what_others_wrote`.
+        Frame::Push { .. } | Frame::Repair(Repair::Offer { .. }) => Row::Writes,
         Frame::Renew(_) => Row::Renews,
         Frame::Credit { .. } | Frame::Goodbye(_) => Row::Harmless,
         Frame::Welcome(_)
         | Frame::Receipts { .. }
         | Frame::Entries(_)
+        | Frame::Bootstrap { .. }
         | Frame::FeedGranted(_)
         | Frame::FeedRevoked(_)
+        | Frame::Repair(Repair::Agreed { .. } | Repair::Compared { .. })
         | Frame::More(_) => Row::OfTheServer,
     }
 }
@@ -53,8 +60,16 @@ fn named(frame: &Frame) -> Vec<FeedId> {
     match frame {
         Frame::Welcome(welcome) => welcome.merged.iter().map(|(feed, _)| *feed).collect(),
         Frame::Entries(pages) => pages.iter().map(|page| page.feed).collect(),
+        Frame::Bootstrap { feeds, .. } => feeds.iter().map(|page| page.next.feed).collect(),
         Frame::FeedGranted(granted) => vec![granted.feed],
         Frame::FeedRevoked(feed) => vec![*feed],
+        // An answer to whoever asks about a feed names it and, where it may not be read, says nothing else.
+        Frame::Repair(Repair::Compared { answers, .. }) if answers.is_empty() => Vec::new(),
+        Frame::Repair(Repair::Agreed { feed, .. } | Repair::Compare { feed, .. } | Repair::Compared { feed, .. }) => {
+            vec![*feed]
+        }
+        Frame::Repair(Repair::Locate { feeds }) => feeds.iter().map(|(feed, _)| *feed).collect(),
+        Frame::Repair(Repair::Offer { feeds, .. }) => feeds.iter().map(|push| push.feed).collect(),
         Frame::Cursors(cursors) => cursors.0.keys().copied().collect(),
         Frame::Digests(digests) => digests.iter().map(|held| held.feed).collect(),
         Frame::Push { feeds, .. } => feeds.iter().map(|push| push.feed).collect(),
@@ -79,6 +94,7 @@ impl Told {
         match frame {
             Frame::FeedGranted(granted) => drop(self.granted.insert(granted.feed, granted.access)),
             Frame::Entries(pages) => self.sent.extend(pages.iter().map(|page| page.feed)),
+            Frame::Bootstrap { feeds, .. } => self.sent.extend(feeds.iter().map(|page| page.next.feed)),
             _ => {}
         }
         self.granted.retain(|feed, _| of_owners.contains(feed));
@@ -302,6 +318,43 @@ async fn whoever_claims_to_hold_a_feed_learns_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn what_a_feed_holds_is_compared_with_whom_the_judge_lets_read_it() {
+    let cast = Cast::set().await;
+    for who in &cast.grantees {
+        let expected = cast.expected(who);
+        let (mut rogue, _) = cast.live(who).await;
+        for feed in cast.of_owners() {
+            // Nobody is asked where their history parts who was not told that it does.
+            rogue.say(&Frame::Repair(Repair::Locate { feeds: vec![(feed, vec![(1, Digest::default())])] })).await;
+            let questions = vec![Question { range: Range::ALL, sum: Sum(7) }];
+            rogue.say(&Frame::Repair(Repair::Compare { feed, questions })).await;
+            let Some(Frame::Repair(Repair::Compared { feed: of, answers })) = rogue.hear().await else {
+                panic!("a {} gets an answer", who.role)
+            };
+            let may_read = expected.granted.contains_key(&feed);
+            assert_eq!((of, answers.len()), (feed, usize::from(may_read)), "a {}", who.role);
+        }
+    }
+}
+
+/// Whoever may write says that somebody else wrote it, and that the server lost it.
+#[tokio::test]
+async fn nobody_but_a_person_brings_back_what_others_wrote() {
+    let mut cast = Cast::set().await;
+    for who in 0..cast.grantees.len() {
+        let (feeds, _) = cast.pushes(who, EntryKind::Change);
+        // What every device makes alike has no writer.
+        let by_rule: Vec<_> = feeds.iter().map(|push| push.entries[0].doc_id.is_derived()).collect();
+        let (mut rogue, _) = cast.live(&cast.grantees[who]).await;
+        rogue.say(&Frame::Repair(Repair::Offer { batch: 1, feeds })).await;
+        for (receipt, by_rule) in receipts(&mut rogue).await.iter().zip(by_rule) {
+            let taken = matches!(receipt, Receipt::Accepted(_) | Receipt::Duplicate { .. });
+            assert!(!taken || by_rule, "a {}: {}", cast.grantees[who].role, code(receipt));
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_token_of_somebody_else_is_not_taken() {
     let cast = Cast::set().await;
     for (who, other) in cast.grantees.iter().zip(cast.grantees.iter().cycle().skip(1)) {
@@ -317,7 +370,7 @@ async fn what_only_a_server_says_ends_the_session_of_a_device() {
     let cast = Cast::set().await;
     let feed = *cast.owners[0].feeds.keys().next().unwrap();
     let rows: BTreeSet<_> = samples(feed).iter().map(row).collect();
-    assert_eq!(rows.len(), 6, "each row has a frame: {rows:?}");
+    assert_eq!(rows.len(), 7, "each row has a frame: {rows:?}");
     for who in &cast.grantees {
         for frame in samples(feed).into_iter().filter(|frame| row(frame) == Row::OfTheServer) {
             let (mut rogue, _) = cast.live(who).await;
@@ -337,6 +390,7 @@ fn samples(feed: FeedId) -> Vec<Frame> {
         merged: Vec::new(),
         want: Want::Nothing,
         more: false,
+        minor: 0,
     };
     let granted = FeedGranted {
         feed,
@@ -358,6 +412,11 @@ fn samples(feed: FeedId) -> Vec<Frame> {
         Frame::Entries(vec![page]),
         Frame::FeedGranted(granted),
         Frame::FeedRevoked(feed),
+        Frame::Repair(Repair::Locate { feeds: Vec::new() }),
+        Frame::Repair(Repair::Agreed { feed, seq: 1 }),
+        Frame::Repair(Repair::Compare { feed, questions: Vec::new() }),
+        Frame::Repair(Repair::Compared { feed, answers: Vec::new() }),
+        Frame::Repair(Repair::Offer { batch: 1, feeds: Vec::new() }),
         Frame::Credit { bytes: 1 },
         Frame::Renew(Token("token".to_owned())),
         Frame::Goodbye(goodbye),

@@ -56,6 +56,7 @@ fn rows() -> Vec<Row> {
         row(M::GET, "/v1/account", nothing(), "200"),
         row(M::POST, "/v1/confirm/again", nothing(), "202"),
         row(M::GET, "/v1/access-log", nothing(), "200"),
+        row(M::POST, "/v1/exports", nothing(), "204"),
         row(M::GET, "/v1/devices", nothing(), "200"),
         row(M::PATCH, "/v1/devices/{device}", json!({ "name": "mine" }), "not_found"),
         row(M::POST, "/v1/devices/{device}/revoke", nothing(), "not_found"),
