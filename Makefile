@@ -51,7 +51,7 @@ test-root: setup-tests ## Only the tests that need root, such as those on a full
 test-all: test test-root ## make test, then make test-root
 
 sim: setup ## Run whole worlds from seeds (SEEDS=10000; FIRST= begins elsewhere; REPLAY='line' shows one)
-	@cargo run --release -p fitme-testing --bin sim $(LOCKED) -- $(if $(REPLAY),replay '$(REPLAY)',$(or $(FIRST),0) $(or $(SEEDS),200))
+	@cargo run --quiet -p fitme-testing --bin sim $(LOCKED) -- $(if $(REPLAY),replay '$(REPLAY)',$(or $(FIRST),0) $(or $(SEEDS),200))
 
 mutants: setup ## See that the simulator finds every bug planted by testing/mutants (NAMES=..., SEEDS=400)
 	@scripts/mutants $(NAMES)

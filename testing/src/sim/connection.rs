@@ -231,12 +231,7 @@ impl Connection {
     }
 
     /// Hands over what was read; nothing, where the judge did not let it be read: then what may be.
-    fn answered(
-        &mut self,
-        node: &Node,
-        event: Option<ServerEvent<'static>>,
-        census: &mut Census,
-    ) -> Result<(), Ended> {
+    fn answered(&mut self, node: &Node, event: Option<ServerEvent<'static>>, census: &mut Census) -> Result<(), Ended> {
         let Some(event) = event else {
             census.count("session denied");
             let grants = node.database.load_grants(self.device.account).map_err(|_| Ended("unavailable"))?;

@@ -11,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::home::{Home, MayFork, Process};
+use super::ledger::Promises;
 use super::node::Node;
 use super::script::{Dice, Fault};
 use super::world::World;
@@ -85,14 +86,18 @@ impl World {
         let device = &mut self.homes[home];
         device.put_back(&image);
         // What the backup lacks is gone, unless the server has it.
-        device.promises.written.clear();
+        let before = std::mem::take(&mut device.promises).words;
         device.has_forked = true;
         if device.may_fork == MayFork::Never {
             device.may_fork = MayFork::UntilWelcome;
         }
         self.start(home);
-        match self.homes[home].queued() {
-            Ok(queued) => self.homes[home].promises.written = queued,
+        let device = &self.homes[home];
+        match device.queued().and_then(|queued| Ok((queued, device.words_kept()?))) {
+            Ok((written, mut words)) => {
+                words.retain(|word, _| before.contains_key(word));
+                self.homes[home].promises = Promises { written, words, ..Promises::default() };
+            }
             Err(error) => self.broken("I11", format!("a home put back from a backup cannot be read: {error}")),
         }
     }
@@ -107,7 +112,6 @@ impl World {
         let mut clone = Home::new(&format!("a clone of {}", original.name), original.device, &["app"], dice.random());
         clone.folder.put_back(&original.folder.image());
         clone.clock_offset_ms = original.clock_offset_ms;
-        clone.promises.refused.clone_from(&original.promises.refused);
         (clone.may_fork, clone.has_forked) = (MayFork::Always, true);
         clone.processes = vec![Process { writer: "app", store: None }];
         self.homes.push(clone);

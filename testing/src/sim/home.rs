@@ -1,6 +1,6 @@
 //! A device: one home on one disk, with the processes that share it. Its clock may be wrong and its power may fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use fitme_core::id::{ChangeHash, DocId, EntryId, FeedId};
@@ -15,6 +15,7 @@ use sync_server::auth::Device;
 use super::database::Database;
 use super::ledger::{Promises, Write};
 use super::script::Dice;
+use super::words;
 use crate::realistic::{Diary, Sets};
 
 /// The app's store.
@@ -201,15 +202,40 @@ impl Home {
         self.documents("SELECT doc_id FROM documents WHERE erased")
     }
 
-    /// Documents of which something was refused.
+    /// Documents of which something was refused and is shown.
     pub fn refused(&self) -> rusqlite::Result<BTreeSet<(Option<AccountId>, DocId)>> {
-        self.documents("SELECT doc_id FROM rejected")
+        self.documents("SELECT doc_id FROM rejected UNION SELECT doc_id FROM rejected_for")
     }
 
-    /// Documents of which a write was refused, or waits beside one that was, or could not be applied because of a fork.
+    /// Documents of which writes wait, or were refused.
+    pub fn undecided(&self) -> rusqlite::Result<BTreeSet<(Option<AccountId>, DocId)>> {
+        let mut undecided = self.refused()?;
+        undecided.extend(self.documents("SELECT doc_id FROM outbox")?);
+        Ok(undecided)
+    }
+
+    /// The marked words of writes that the server may not have yet, and of those that were refused.
+    pub fn words_kept(&self) -> rusqlite::Result<BTreeMap<u64, (Option<AccountId>, DocId)>> {
+        let mut kept = BTreeMap::new();
+        for (owner, connection) in self.looks()? {
+            let mut query = connection.prepare(
+                "SELECT doc_id, command FROM outbox UNION ALL SELECT doc_id, command FROM rejected
+                 UNION ALL SELECT doc_id, command FROM rejected_for",
+            )?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let (doc_id, command) = (DocId(row.get(0)?), row.get::<_, String>(1)?);
+                kept.extend(words::marks_in(command.as_bytes()).into_iter().map(|word| (word, (owner, doc_id))));
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Documents out of which nothing could be taken that was refused, or of which something could not be applied because of
+    /// a fork.
     pub fn set_aside(&self) -> rusqlite::Result<BTreeSet<(Option<AccountId>, DocId)>> {
-        let mut set_aside =
-            self.documents("SELECT doc_id FROM rejected UNION SELECT doc_id FROM outbox WHERE state = 2")?;
+        let mut set_aside = self
+            .documents("SELECT doc_id FROM documents WHERE blocked UNION SELECT doc_id FROM outbox WHERE state = 2")?;
         if self.has_forked {
             set_aside.extend(self.documents("SELECT doc_id FROM documents WHERE unapplied > 0")?);
         }
@@ -232,6 +258,12 @@ impl Home {
     pub fn cursors(&mut self) -> Result<Vec<(FeedId, u64, fitme_core::entry::Digest)>, StoreError> {
         let Some(store) = self.processes[0].store.as_mut() else { return Ok(Vec::new()) };
         Ok(store.feeds()?.into_iter().map(|row| (row.feed, row.cursor, row.digest)).collect())
+    }
+
+    /// Whether changes of a document may have been taken out of it and written again, as others: something was refused there, or
+    /// the home was put back from a backup, or copied.
+    pub fn writes_again(&self, owner: Option<AccountId>, doc_id: DocId) -> bool {
+        self.has_forked || self.promises.refused.contains(&(owner, doc_id))
     }
 
     /// A look into the home's own store, and into those of others beside it.

@@ -14,8 +14,10 @@ pub type Write = (Option<AccountId>, DocId, Option<ChangeHash>);
 pub struct Promises {
     /// Writes that returned, since the home was last put back from a backup.
     pub written: BTreeSet<Write>,
-    /// Documents of which a write was refused: somebody must be able to read of it.
-    pub refused: BTreeSet<DocId>,
+    /// The marked words in them, and where each was written: what is refused may be written again as another change.
+    pub words: BTreeMap<u64, (Option<AccountId>, DocId)>,
+    /// Documents of which a write was refused: changes of theirs may have been written again.
+    pub refused: BTreeSet<(Option<AccountId>, DocId)>,
 }
 
 /// Of the world.

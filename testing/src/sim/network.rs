@@ -10,9 +10,11 @@ use fitme_core::session::{DeviceEffect, DeviceEvent, DeviceSession, SessionError
 use fitme_core::wire::{self, FeedPage, Frame, Item, Receipt, Want};
 use rand::Rng;
 
+use super::check;
 use super::connection::Connection;
 use super::home::MayFork;
 use super::script::Dice;
+use super::words;
 use super::world::World;
 
 /// Why an honest app may be refused something, apart from forks: what others erased, no longer share or refused before.
@@ -187,7 +189,7 @@ impl World {
         let links = self.links.len();
         self.tell(link, Some(&message));
         if let Some(frame) = frame {
-            self.trace(|world| format!("{} got {}", world.homes[home].name, kind(&frame)));
+            self.trace(|world| format!("{} ({process}) got {}", world.homes[home].name, kind(&frame)));
             self.count_frame(&frame);
             if matches!(&frame, Frame::Welcome(welcome) if welcome.want == Want::Nothing)
                 && self.homes[home].may_fork == MayFork::UntilWelcome
@@ -222,7 +224,7 @@ impl World {
                 }
                 Receipt::Rejected(why) => {
                     self.must_be_so(home, &why.code, entry);
-                    self.must_show(home, process, entry.doc_id);
+                    self.must_show(home, process, *feed, entry);
                 }
                 Receipt::Retry(_) => {}
             }
@@ -252,18 +254,29 @@ impl World {
         }
     }
 
-    fn must_show(&mut self, home: usize, process: usize, doc_id: DocId) {
+    /// What was refused is shown, or was written again; but for what nobody asked for by itself.
+    fn must_show(&mut self, home: usize, process: usize, feed: FeedId, entry: &Entry) {
+        let doc_id = entry.doc_id;
+        let owner = self.database.look(|tables| tables.feeds.get(&feed).map(|row| row.account));
         let device = &mut self.homes[home];
+        let account = owner.unwrap_or(device.device.account);
+        let owner = (account != device.device.account).then(|| account.into_bytes());
+        device.promises.refused.insert((owner, doc_id));
         // The receipt may have come too late for a process that is gone.
-        if device.processes[process].store.is_none() {
+        if device.processes[process].store.is_none() || entry.salt == [0; 8] {
             return;
         }
-        let (Ok(refused), Ok(erased)) = (device.refused(), device.erased()) else { return };
-        if !refused.iter().chain(&erased).any(|(_, id)| *id == doc_id) {
-            let name = device.name.clone();
+        let (Ok(undecided), Ok(erased)) = (device.undecided(), device.erased()) else { return };
+        let is_known = undecided.iter().chain(&erased).any(|(_, id)| *id == doc_id);
+        if !is_known && !self.is_here(account, doc_id, &entry.payload) {
+            let name = self.homes[home].name.clone();
             self.broken("I9", format!("{name} was refused a write of {doc_id} and does not show it"));
         }
-        self.homes[home].promises.refused.insert(doc_id);
+    }
+
+    /// Whether the words of a change are on the server all the same, in another one, or there are none.
+    fn is_here(&self, owner: uuid::Uuid, doc_id: DocId, payload: &[u8]) -> bool {
+        words::marks_in(payload).into_iter().all(|word| check::is_on_server(self, owner, doc_id, word))
     }
 
     fn count_frame(&mut self, frame: &Frame) {

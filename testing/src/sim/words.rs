@@ -25,6 +25,12 @@ pub fn note(number: u64) -> String {
     format!("felt fine {MARK}{number}x")
 }
 
+/// What prose is edited to: of it only the letters travel in which it differs, and what two people wrote at once is mixed, so that
+/// its words are nobody's.
+pub fn prose(number: u64) -> String {
+    format!("felt better {number}")
+}
+
 /// The numbers of the words in some bytes.
 pub fn marks_in(bytes: &[u8]) -> BTreeSet<u64> {
     let mut marks = BTreeSet::new();
@@ -67,7 +73,8 @@ pub fn imported(dice: &mut Dice) -> ([u8; 32], Imported) {
     let first = vec![
         ("start".to_owned(), Scalar::Time(start)),
         ("endurance/sport".to_owned(), text("cycling")),
-        ("laps/0/duration_ms".to_owned(), Scalar::Int(300_000)),
+        ("endurance/distance".to_owned(), text("42.2 km")),
+        ("laps/0/distance".to_owned(), text("5 km")),
     ];
     let later = vec![("laps/0/average_heart_rate".to_owned(), Scalar::Int(131))];
     let steps = if dice.random_bool(0.5) { vec![first, later] } else { vec![first] };

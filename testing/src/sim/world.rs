@@ -305,14 +305,12 @@ impl World {
         let device = &mut self.homes[home];
         let store = device.processes[process].store.as_mut()?;
         let written = write(store, now_ms, &mut device.dice);
-        self.trace(|world| format!("{}: {action} {written:?}", world.homes[home].name));
+        self.trace(|world| format!("{} ({process}): {action} {written:?}", world.homes[home].name));
         match written {
             Ok(written) => {
                 self.census.count(format!("action {action}"));
                 if written.changed {
-                    let text = serde_json::to_vec(command).expect("a command is plain data");
-                    let words = words::marks_in(&text).into_iter().map(|word| (word, (owner, written.doc_id)));
-                    self.ledger.words.extend(words);
+                    self.take_down(home, owner, written.doc_id, command);
                     self.promised(home);
                     self.written(home);
                 }
@@ -324,6 +322,15 @@ impl World {
             }
             Err(_) => None,
         }
+    }
+
+    /// Notes which words were written where.
+    fn take_down(&mut self, home: usize, owner: Uuid, doc_id: DocId, command: &Command) {
+        let text = serde_json::to_vec(command).expect("a command is plain data");
+        let words = words::marks_in(&text);
+        self.ledger.words.extend(words.iter().map(|word| (*word, (owner, doc_id))));
+        let of = (owner != self.homes[home].device.account).then(|| owner.into_bytes());
+        self.homes[home].promises.words.extend(words.into_iter().map(|word| (word, (of, doc_id))));
     }
 
     /// Notes what the outbox of a home has: all of it is durable.
@@ -363,7 +370,8 @@ impl World {
         let word = self.words + 1;
         let patch = match store.collection_of(doc_id).ok()?? {
             Collection::Profile => json!({ "name": words::note(word) }),
-            _ => json!({ "note": words::note(word) }),
+            Collection::Workouts if dice.random_bool(0.6) => json!({ "title": words::note(word) }),
+            _ => json!({ "note": words::prose(word) }),
         };
         self.word();
         Some(Command::Edit { doc_id, patch })
@@ -425,7 +433,7 @@ impl World {
         let word = self.word();
         let command = match known.choose(dice) {
             Some((doc_id, _)) if dice.random_bool(0.6) => {
-                Command::Edit { doc_id: *doc_id, patch: json!({ "note": words::note(word) }) }
+                Command::Edit { doc_id: *doc_id, patch: json!({ "title": words::note(word) }) }
             }
             _ => Command::Create { collection: "workouts".to_owned(), fields: self.planned(home, word) },
         };

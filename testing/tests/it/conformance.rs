@@ -73,7 +73,8 @@ impl Both {
 
     /// One group of pushes.
     async fn push(&mut self, group: Vec<Pushed>) -> Vec<Receipt> {
-        let offers: Vec<_> = group.iter().map(|(device, feeds, of_others)| (*device, self.check(feeds, *of_others))).collect();
+        let offers: Vec<_> =
+            group.iter().map(|(device, feeds, of_others)| (*device, self.check(feeds, *of_others))).collect();
         let (real, outcomes) = settlings(&offers);
         self.real.settle(real).await;
         let (modelled, expected) = settlings(&offers);
@@ -212,7 +213,9 @@ async fn operate(both: &mut Both, people: &mut People, rng: &mut StdRng) {
             both.compare_documents(reader, feed, rng).await;
         }
         9 | 10 => both.snapshots(people.device(rng), people.feed(rng), rng).await,
-        11 => both.renew_epochs(people.device(rng).account, &BTreeSet::from([people.feed(rng), people.feed(rng)])).await,
+        11 => {
+            both.renew_epochs(people.device(rng).account, &BTreeSet::from([people.feed(rng), people.feed(rng)])).await
+        }
         _ => both.merge().await,
     }
 }

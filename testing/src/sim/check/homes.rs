@@ -7,7 +7,7 @@ use fitme_core::policy::AccountId;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Broken, account_of};
+use super::{Broken, account_of, is_on_server};
 use crate::sim::home::Home;
 use crate::sim::words;
 use crate::sim::world::World;
@@ -15,7 +15,7 @@ use crate::sim::world::World;
 /// I3: every write that returned is on the server, was erased, or is shown as refused or as waiting beside what was refused.
 pub fn every_write_has_a_fate(world: &World, broken: &mut Broken) {
     for home in &world.homes {
-        let (Ok(set_aside), Ok(erased)) = (home.set_aside(), home.erased()) else {
+        let (Ok(refused), Ok(erased)) = (home.refused(), home.erased()) else {
             broken.push(("I3", format!("the store of {} cannot be read", home.name)));
             continue;
         };
@@ -27,10 +27,24 @@ pub fn every_write_has_a_fate(world: &World, broken: &mut Broken) {
                     document.erased.is_some() || hash.is_some_and(on_server)
                 })
             });
-            let is_known = set_aside.contains(&(*owner, *doc_id)) || erased.contains(&(*owner, *doc_id));
-            // What somebody no longer shares went with it, and the person was told how much.
-            if !is_here && !is_known && owner.is_none() {
+            let is_known = refused.contains(&(*owner, *doc_id)) || erased.contains(&(*owner, *doc_id));
+            // For others only words are followed, because their stores go with what they share.
+            if !is_here && !is_known && owner.is_none() && !home.writes_again(*owner, *doc_id) {
                 broken.push(("I3", format!("a write of {doc_id} on {} is neither accepted nor refused", home.name)));
+            }
+        }
+    }
+}
+
+/// I9: every word that was written is in its document on the server, was erased, or is shown among what was refused.
+pub fn every_word_has_a_fate(world: &World, broken: &mut Broken) {
+    for home in &world.homes {
+        let (Ok(kept), Ok(erased)) = (home.words_kept(), home.erased()) else { continue };
+        for (word, (owner, doc_id)) in &home.promises.words {
+            let account = owner.map_or(home.device.account, Uuid::from_bytes);
+            let is_known = kept.contains_key(word) || erased.contains(&(*owner, *doc_id));
+            if !is_known && !is_on_server(world, account, *doc_id, *word) {
+                broken.push(("I9", format!("what was written into {doc_id} on {} is nowhere any more", home.name)));
             }
         }
     }
@@ -85,14 +99,21 @@ pub fn records_are_what_the_server_has(world: &mut World, broken: &mut Broken) {
                 (Some((theirs, _)), Some((ours, _))) if theirs == ours => {
                     broken.push(("I7", format!("{} shows another record of {} than the server", home.name, key.1)));
                 }
-                (Some(_), Some(_)) => {
-                    broken.push(("I7", format!("{} has other heads of {} than the server", home.name, key.1)));
+                (Some((theirs, _)), Some((ours, _))) => {
+                    let (ours, theirs) = (short(ours), short(theirs));
+                    broken
+                        .push(("I7", format!("{} has heads {ours:?} of {}, the server {theirs:?}", home.name, key.1)));
                 }
                 (Some(_), None) => broken.push(("I7", format!("{} lacks document {}", home.name, key.1))),
                 (None, _) => broken.push(("I7", format!("{} has document {}, the server has not", home.name, key.1))),
             }
         }
     }
+}
+
+/// The first letters of each head.
+fn short(heads: &[u8]) -> Vec<String> {
+    heads.chunks(32).map(|head| head[..4].iter().map(|byte| format!("{byte:02x}")).collect()).collect()
 }
 
 type Documents = BTreeMap<(Option<AccountId>, DocId), Shown>;

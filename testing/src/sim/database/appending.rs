@@ -281,13 +281,8 @@ impl Writes {
 
     fn apply(self, inner: &mut Inner) {
         let Self { entries, plan, grants, regranted } = self;
-        for (feed, seq, row) in &entries {
-            if !is_permitted(inner, *feed, row) {
-                inner
-                    .breaches
-                    .push(format!("number {seq} of feed {feed} was accepted from somebody who may not write there"));
-            }
-        }
+        let doubtful = entries.iter().filter(|(feed, _, row)| !is_permitted(inner, *feed, row)).cloned();
+        let doubtful: Vec<_> = doubtful.collect();
         let tables = &mut inner.tables;
         for (feed, seq, row) in entries {
             tables.entries.insert(feed, seq, row);
@@ -319,6 +314,14 @@ impl Writes {
         tables.grants_now.extend(grants);
         for grantee in regranted {
             *tables.grantees.entry(grantee).or_default() += 1;
+        }
+        // What the group itself grants or ends counts from its place in the group on: allowed is what was before it, or is after.
+        for (feed, seq, row) in doubtful {
+            if !is_permitted(inner, feed, &row) {
+                let sentence =
+                    format!("number {seq} of feed {feed} was accepted from somebody who may not write there");
+                inner.breaches.push(sentence);
+            }
         }
     }
 }
@@ -366,7 +369,10 @@ fn entry_row(offer: &Offer, new: &NewEntry, received_ms: i64) -> EntryRow {
 /// Whether the author may write to the feed at this very moment, whatever was known of it before.
 fn is_permitted(inner: &Inner, feed: FeedId, row: &EntryRow) -> bool {
     let tables = &inner.tables;
-    let (Some(place), Some(who)) = (tables.feeds.get(&feed), tables.devices.get(&row.offered_by.unwrap_or(row.author))) else { return false };
+    let (Some(place), Some(who)) = (tables.feeds.get(&feed), tables.devices.get(&row.offered_by.unwrap_or(row.author)))
+    else {
+        return false;
+    };
     let Some(collection) = fitme_core::collection::Collection::named(&place.collection) else { return false };
     let given = tables.grants_now.iter().filter(|((owner, ..), row)| *owner == place.account && row.grantee == *who);
     let permits: Vec<_> = given.filter_map(|((.., feed), row)| permit(tables, *feed, row)).collect();

@@ -9,10 +9,10 @@ use fitme_core::session::{Place, SnapshotsAsked, SnapshotsRead};
 use fitme_core::wire::bootstrap::{Listed, Pass, Snapshot};
 use uuid::Uuid;
 
+use super::Database;
 use super::comparing::owner;
 use super::reading::Away;
 use super::tables::{EntryRow, RecordRow, SnapshotRow, Tables};
-use super::Database;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -106,14 +106,7 @@ fn is_in_pass(row: &SnapshotRow, record: Option<&RecordRow>, place: Place, recen
         }
 }
 
-fn document(
-    tables: &Tables,
-    account: Uuid,
-    feed: FeedId,
-    doc_id: DocId,
-    row: &SnapshotRow,
-    place: Place,
-) -> Snapshot {
+fn document(tables: &Tables, account: Uuid, feed: FeedId, doc_id: DocId, row: &SnapshotRow, place: Place) -> Snapshot {
     let fits = row.snapshot.len() <= limits::SNAPSHOT_BYTES;
     let seq = if fits { row.seq } else { 0 };
     let lacks = row.quarantined.is_some() || !fits;
@@ -121,11 +114,8 @@ fn document(
         lacks && *at <= place.upto && entry.doc_id == doc_id && entry.kind == 0 && entry.content.is_some()
     });
     let listed = tables.records.get(&(feed, doc_id)).filter(|record| record.version == PROJECTION_VERSION);
-    let listed = listed.map(|record| Listed {
-        at: record.at,
-        trashed: record.trashed,
-        columns: record.columns.to_string(),
-    });
+    let listed =
+        listed.map(|record| Listed { at: record.at, trashed: record.trashed, columns: record.columns.to_string() });
     Snapshot {
         doc_id,
         seq,

@@ -38,7 +38,12 @@ async fn feeds_and_entries(pool: &PgPool, tables: &mut Tables) {
         };
         tables.feeds.insert(feed_id(&row), feed);
     }
-    for row in rows(pool, "SELECT *, (extract(epoch FROM received_at) * 1000)::bigint AS received_ms FROM entries ORDER BY feed, seq").await {
+    for row in rows(
+        pool,
+        "SELECT *, (extract(epoch FROM received_at) * 1000)::bigint AS received_ms FROM entries ORDER BY feed, seq",
+    )
+    .await
+    {
         let payload: Option<Vec<u8>> = row.get("payload");
         let actor: Option<Vec<u8>> = row.get("actor");
         let hash: Option<Vec<u8>> = row.get("change_hash");
