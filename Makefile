@@ -14,7 +14,7 @@ CHAOS := $(CARGO_TARGET_DIR)/debug/chaos
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-tests build run test test-root test-all chaos fuzz bench sqlx clean-data
+.PHONY: help setup setup-tests build run test test-root test-all sim mutants chaos fuzz bench sqlx clean-data
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ test-root: setup-tests ## Only the tests that need root, such as those on a full
 	@FITME_TEST_ROOT=1 $(STAGE) test-root cargo test --workspace --tests $(LOCKED) needs_root -- --include-ignored
 
 test-all: test test-root ## make test, then make test-root
+
+sim: setup ## Run whole worlds from seeds (SEEDS=10000; FIRST= begins elsewhere; REPLAY='line' shows one)
+	@cargo run --quiet -p fitme-testing --bin sim $(LOCKED) -- $(if $(REPLAY),replay '$(REPLAY)',$(or $(FIRST),0) $(or $(SEEDS),200))
+
+mutants: setup ## See that the simulator finds every bug planted by testing/mutants (NAMES=..., SEEDS=400)
+	@scripts/mutants $(NAMES)
 
 chaos: build ## Kill servers, devices and the database for SECONDS (300), then look for what is lost (SEED=n replays a run)
 	@cargo build -p fitme-testing --bin chaos $(LOCKED)

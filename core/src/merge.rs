@@ -47,6 +47,12 @@ pub fn apply_read(doc: &mut Automerge, changes: Vec<Change>) -> Result<(), Merge
     fenced(|| doc.apply_changes(changes)).map_err(MergeError::Unmergeable)
 }
 
+/// Applies one change and says whether it is visible then: not where automerge refuses it, nor where it waits inside the document
+/// for one that is missing.
+pub fn takes(doc: &mut Automerge, change: &Change) -> bool {
+    apply_read(doc, vec![change.clone()]).is_ok() && holds(doc, ChangeHash(change.hash().0))
+}
+
 /// Applies what `other` has more.
 pub fn join(doc: &mut Automerge, other: &Automerge) -> Result<(), MergeError> {
     let new = changes(other)?.into_iter().filter(|change| !holds(doc, ChangeHash(change.hash().0))).collect();

@@ -57,9 +57,12 @@ struct Shared {
 }
 
 impl Hints {
-    /// Tells the other nodes, soon: what was said about a feed before is replaced, not repeated.
+    /// Tells the other nodes, soon: of a feed only the highest number is said.
     pub fn head(&self, feed: FeedId, head: u64) {
-        self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).insert(feed, head);
+        let mut heads = self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = heads.entry(feed).or_default();
+        *said = head.max(*said);
+        drop(heads);
         self.shared.waiting.notify_one();
     }
 

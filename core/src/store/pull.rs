@@ -345,7 +345,7 @@ pub(super) fn fold(
     }
 }
 
-/// The document with the entries in it; those that cannot be merged lose their change.
+/// The document with the entries in it; those that cannot be merged, or build on one that cannot, lose their change.
 fn merge_in(
     conn: &Connection,
     doc_id: DocId,
@@ -354,7 +354,8 @@ fn merge_in(
     entries: &mut [NewEntry],
 ) -> Result<Automerge, StoreError> {
     let changes = entries.iter().filter_map(|new| new.change.clone()).collect();
-    if merge::apply_read(&mut doc, changes).is_ok() {
+    let is_visible = |doc: &Automerge| entries.iter().filter_map(NewEntry::hash).all(|hash| merge::holds(doc, hash));
+    if merge::apply_read(&mut doc, changes).is_ok() && is_visible(&doc) {
         return Ok(doc);
     }
     let mut doc = documents::load(conn, doc_id, row)?;
@@ -362,7 +363,7 @@ fn merge_in(
         // A failed merge may leave the copy half-changed: each attempt starts from one that is whole.
         let mut attempt = doc.clone();
         match new.change.take() {
-            Some(change) if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() => {
+            Some(change) if merge::takes(&mut attempt, &change) => {
                 doc = attempt;
                 new.change = Some(change);
             }
@@ -396,7 +397,7 @@ pub(super) fn apply_again(
             continue;
         }
         let mut attempt = doc.clone();
-        if merge::apply_read(&mut attempt, vec![change.clone()]).is_ok() {
+        if merge::takes(&mut attempt, &change) {
             *doc = attempt;
             row.unapplied -= 1;
             conn.execute("UPDATE entries SET change_hash = ?2 WHERE n = ?1", (n, hash.as_bytes()))?;

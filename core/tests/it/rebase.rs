@@ -262,6 +262,33 @@ fn a_restored_phone_that_wrote_on_loses_and_doubles_nothing() {
     assert_eq!((status.pending, status.rejected, status.unapplied), (0, 0, 0), "{:?}", refused(&restored));
 }
 
+/// I7: the same, and the tablet had built on what the phone wrote before it was restored. That could not be applied either; it lay
+/// in the restored phone's workout unseen, was not counted, and was gone with the rebase, for ever. Found by the simulator.
+#[test]
+fn what_others_built_on_a_fork_is_there_after_the_rebase() {
+    let mut hub = Hub::new();
+    let (mut phone, mut tablet, id) = two_devices(&mut hub, 12);
+    let mut restored = phone.cloned("phone");
+    log_set(&mut phone, id, 1);
+    phone.sync(&mut hub);
+    tablet.sync(&mut hub);
+    log_set(&mut tablet, id, 2);
+    tablet.sync(&mut hub);
+    restored.now_ms += 60_000;
+    log_set(&mut restored, id, 3);
+    restored.sync(&mut hub);
+    log_set(&mut tablet, id, 4);
+    tablet.sync(&mut hub);
+    restored.sync(&mut hub);
+    tablet.sync(&mut hub);
+    let mut found = reps(&restored, id);
+    found.sort_unstable();
+    assert_eq!(found, [1, 2, 3, 4]);
+    assert_converged(&tablet, &restored);
+    let status = restored.store.status().unwrap();
+    assert_eq!((status.pending, status.rejected, status.unapplied), (0, 0, 0), "{:?}", refused(&restored));
+}
+
 /// A server that refuses the place of a change whatever it is must not be asked for ever.
 #[test]
 fn what_is_refused_for_its_place_again_and_again_is_handed_over() {

@@ -3,9 +3,11 @@
 //! to itself until its commit, and loses it when it is dropped. `tests/it/conformance.rs` holds it against PostgreSQL.
 
 mod appending;
+mod comparing;
 mod locks;
 mod merging;
 mod reading;
+mod snapshots;
 pub mod tables;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

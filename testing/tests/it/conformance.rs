@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 mod people;
+mod readings;
 mod tables;
 
 use people::{People, Pushed};
@@ -72,7 +73,8 @@ impl Both {
 
     /// One group of pushes.
     async fn push(&mut self, group: Vec<Pushed>) -> Vec<Receipt> {
-        let offers: Vec<_> = group.iter().map(|(device, feeds)| (*device, self.check(feeds))).collect();
+        let offers: Vec<_> =
+            group.iter().map(|(device, feeds, of_others)| (*device, self.check(feeds, *of_others))).collect();
         let (real, outcomes) = settlings(&offers);
         self.real.settle(real).await;
         let (modelled, expected) = settlings(&offers);
@@ -83,11 +85,11 @@ impl Both {
         outcomes.into_iter().flat_map(|outcome| outcome.receipts).collect()
     }
 
-    fn check(&self, feeds: &[FeedPush]) -> Vec<Offer> {
+    fn check(&self, feeds: &[FeedPush], of_others: bool) -> Vec<Offer> {
         let targets: BTreeMap<FeedId, Target> =
             feeds.iter().map(|push| (push.feed, self.model.target(push.feed))).collect();
         let offers = feeds.iter().flat_map(|push| push.entries.iter().map(|entry| (push.feed, entry.clone())));
-        offers.map(|(feed, entry)| check(feed, entry, &targets[&feed])).collect()
+        offers.map(|(feed, entry)| Offer { of_others, ..check(feed, entry, &targets[&feed]) }).collect()
     }
 
     async fn load_account(&self, account: Uuid, cursors: &Cursors, actors: &[ActorId]) {
@@ -143,9 +145,7 @@ impl Both {
 
     async fn compare(&self) {
         let real = tables::read(&self.owner).await;
-        let mut modelled = self.model.look(Clone::clone);
-        modelled.merge_queue.values_mut().for_each(|queued| queued.served = 0);
-        tables::assert_same(&real, &modelled);
+        tables::assert_same(real, self.model.look(Clone::clone));
     }
 }
 
@@ -188,7 +188,7 @@ async fn now_ms(pool: &PgPool) -> i64 {
 
 /// One drawn operation on both.
 async fn operate(both: &mut Both, people: &mut People, rng: &mut StdRng) {
-    match rng.random_range(0..10) {
+    match rng.random_range(0..13) {
         0..6 => {
             let group = people.group(rng);
             let receipts = both.push(group).await;
@@ -207,7 +207,15 @@ async fn operate(both: &mut Both, people: &mut People, rng: &mut StdRng) {
             let (max_bytes, max_entries) = (*[1, 300, 1 << 20].choose(rng).unwrap(), rng.random_range(1..50));
             both.read(people.device(rng), Asked { feed, after, max_bytes, max_entries }).await;
         }
-        8 => both.renew_epochs(people.device(rng).account, &BTreeSet::from([people.feed(rng), people.feed(rng)])).await,
+        8 => {
+            let (reader, feed) = (people.device(rng), people.feed(rng));
+            both.locate(reader, feed, rng).await;
+            both.compare_documents(reader, feed, rng).await;
+        }
+        9 | 10 => both.snapshots(people.device(rng), people.feed(rng), rng).await,
+        11 => {
+            both.renew_epochs(people.device(rng).account, &BTreeSet::from([people.feed(rng), people.feed(rng)])).await
+        }
         _ => both.merge().await,
     }
 }

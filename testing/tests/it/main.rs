@@ -28,6 +28,7 @@ mod running;
 mod samples;
 mod searched_logs;
 mod signed_in;
+mod sim;
 mod stage;
 mod tls;
 mod together;

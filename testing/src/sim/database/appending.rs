@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use fitme_core::id::FeedId;
 use fitme_core::policy::{Access, Action, Permit, Place, judge};
 use fitme_core::record::Given;
-use sync_server::auth::Device;
 use sync_server::ingest::check::Offer;
 use sync_server::ingest::execute::consents::{ConsentKeys, Places};
 use sync_server::ingest::execute::known::Keys;
 use sync_server::ingest::execute::{self, Done, Failure, Held, Lock, accounts, append};
 use sync_server::ingest::fates::Fates;
 use sync_server::ingest::plan::{
-    Binding, Candidate, DocumentState, Erasure, FeedState, Known, KnownGrants, NewConsent, Plan, Usage,
+    Binding, Candidate, DocumentState, Erasure, FeedState, Known, KnownGrants, NewConsent, NewEntry, Plan, Usage,
 };
 use sync_server::ingest::settle;
 use uuid::Uuid;
@@ -159,7 +158,7 @@ impl execute::Transaction for Transaction {
         }
         let writes = {
             let inner = self.database.statement(self.life).await?;
-            Writes::of(&inner.tables, plan, candidates, places)?
+            Writes::of(&inner, plan, candidates, places)?
         };
         Ok(self.writes.insert(writes).regranted.clone())
     }
@@ -240,7 +239,8 @@ pub(super) fn permit(tables: &Tables, feed: FeedId, row: &GrantRow) -> Option<Pe
 
 impl Writes {
     /// The plan's rows; refused where a constraint or another transaction stands against them.
-    fn of(tables: &Tables, plan: &Plan, candidates: &[Candidate<'_>], places: &Places) -> Result<Self, Failure> {
+    fn of(inner: &Inner, plan: &Plan, candidates: &[Candidate<'_>], places: &Places) -> Result<Self, Failure> {
+        let (tables, now_ms) = (&inner.tables, inner.now_ms);
         let contended = |what: &str| Err(Failure::Contended(what.to_owned()));
         let elsewhere = |(key, new): (&(Uuid, _), &DocumentState)| {
             tables.documents.get(key).is_some_and(|old| old.feed != new.feed)
@@ -253,8 +253,8 @@ impl Writes {
         }
         let mut writes = Self { plan: plan.clone(), ..Self::default() };
         for new in &plan.entries {
-            let Candidate { device, offer } = candidates[new.candidate];
-            let row = entry_row(device, offer, new.digest);
+            let offer = candidates[new.candidate].offer;
+            let row = entry_row(offer, new, now_ms);
             if !tables.entries.has_room(offer.feed, new.seq, &row) {
                 return Err(Failure::Refused(sqlx::Error::Protocol("a unique index has the row already".to_owned())));
             }
@@ -281,13 +281,8 @@ impl Writes {
 
     fn apply(self, inner: &mut Inner) {
         let Self { entries, plan, grants, regranted } = self;
-        for (feed, seq, row) in &entries {
-            if !is_permitted(inner, *feed, row) {
-                inner
-                    .breaches
-                    .push(format!("number {seq} of feed {feed} was accepted from somebody who may not write there"));
-            }
-        }
+        let doubtful = entries.iter().filter(|(feed, _, row)| !is_permitted(inner, *feed, row)).cloned();
+        let doubtful: Vec<_> = doubtful.collect();
         let tables = &mut inner.tables;
         for (feed, seq, row) in entries {
             tables.entries.insert(feed, seq, row);
@@ -320,6 +315,14 @@ impl Writes {
         for grantee in regranted {
             *tables.grantees.entry(grantee).or_default() += 1;
         }
+        // What the group itself grants or ends counts from its place in the group on: allowed is what was before it, or is after.
+        for (feed, seq, row) in doubtful {
+            if !is_permitted(inner, feed, &row) {
+                let sentence =
+                    format!("number {seq} of feed {feed} was accepted from somebody who may not write there");
+                inner.breaches.push(sentence);
+            }
+        }
     }
 }
 
@@ -346,7 +349,7 @@ fn grant_row(given: &Given, access: &str) -> GrantRow {
     }
 }
 
-fn entry_row(device: Device, offer: &Offer, digest: fitme_core::entry::Digest) -> EntryRow {
+fn entry_row(offer: &Offer, new: &NewEntry, received_ms: i64) -> EntryRow {
     let facts = offer.change.as_ref().map(|change| &change.facts);
     EntryRow {
         id: offer.id,
@@ -354,9 +357,11 @@ fn entry_row(device: Device, offer: &Offer, digest: fitme_core::entry::Digest) -
         doc_id: offer.entry.doc_id,
         change_hash: facts.map(|facts| facts.hash),
         actor: facts.map(|facts| (facts.actor, facts.actor_seq)),
-        author: device.device,
+        author: new.author,
+        offered_by: new.offered_by,
         device_time: offer.entry.device_time,
-        digest,
+        received_ms,
+        digest: new.digest,
         content: Some((offer.entry.salt, offer.entry.payload.clone())),
     }
 }
@@ -364,7 +369,10 @@ fn entry_row(device: Device, offer: &Offer, digest: fitme_core::entry::Digest) -
 /// Whether the author may write to the feed at this very moment, whatever was known of it before.
 fn is_permitted(inner: &Inner, feed: FeedId, row: &EntryRow) -> bool {
     let tables = &inner.tables;
-    let (Some(place), Some(who)) = (tables.feeds.get(&feed), tables.devices.get(&row.author)) else { return false };
+    let (Some(place), Some(who)) = (tables.feeds.get(&feed), tables.devices.get(&row.offered_by.unwrap_or(row.author)))
+    else {
+        return false;
+    };
     let Some(collection) = fitme_core::collection::Collection::named(&place.collection) else { return false };
     let given = tables.grants_now.iter().filter(|((owner, ..), row)| *owner == place.account && row.grantee == *who);
     let permits: Vec<_> = given.filter_map(|((.., feed), row)| permit(tables, *feed, row)).collect();

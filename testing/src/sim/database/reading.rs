@@ -22,7 +22,7 @@ use super::{Database, Inner};
 pub struct Away;
 
 impl Database {
-    fn read<T>(&self, query: impl FnOnce(&Inner) -> T) -> Result<T, Away> {
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Inner) -> T) -> Result<T, Away> {
         let inner = self.inner();
         if inner.away { Err(Away) } else { Ok(query(&inner)) }
     }
@@ -237,7 +237,7 @@ fn received(row: &EntryRow) -> Received {
     }
 }
 
-fn may_read(inner: &Inner, who: Uuid, owner: Uuid, feed: FeedId) -> bool {
+pub(super) fn may_read(inner: &Inner, who: Uuid, owner: Uuid, feed: FeedId) -> bool {
     let tables = &inner.tables;
     let Some(row) = tables.feeds.get(&feed) else { return false };
     let Some(collection) = Collection::named(&row.collection) else { return false };

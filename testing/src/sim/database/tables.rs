@@ -51,7 +51,11 @@ pub struct EntryRow {
     pub change_hash: Option<ChangeHash>,
     pub actor: Option<(ActorId, u64)>,
     pub author: Uuid,
+    /// Who had it, where that is somebody else.
+    pub offered_by: Option<Uuid>,
     pub device_time: i64,
+    /// When it came, ms UTC.
+    pub received_ms: i64,
     pub digest: Digest,
     /// Salt and payload; `None` once it was emptied.
     pub content: Option<(Salt, Vec<u8>)>,
@@ -109,6 +113,11 @@ impl Entries {
     /// Every row, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (&(FeedId, u64), &EntryRow)> {
         self.rows.iter()
+    }
+
+    /// Every row, to change what no index is over.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut EntryRow> {
+        self.rows.values_mut()
     }
 
     pub fn get(&self, feed: FeedId, seq: u64) -> Option<&EntryRow> {

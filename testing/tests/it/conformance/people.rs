@@ -21,6 +21,8 @@ use uuid::Uuid;
 
 /// 2026-11-22 08:00 UTC.
 const MORNING: i64 = 1_795_334_400_000;
+/// A year before any test.
+const LONG_AGO: i64 = 1_700_000_000_000;
 /// Long after any test.
 const FAR: i64 = 4_000_000_000_000;
 /// Answers that a run must have seen, or it compares too little.
@@ -38,8 +40,8 @@ pub const EXPECTED: [&str; 11] = [
     "unknown_dependency",
 ];
 
-/// A push, and who makes it.
-pub type Pushed = (Device, Vec<FeedPush>);
+/// A push, who makes it, and whether others may have written it.
+pub type Pushed = (Device, Vec<FeedPush>, bool);
 
 /// A document, as somebody holds it.
 #[derive(Clone)]
@@ -175,7 +177,7 @@ impl People {
         for push in &pushes {
             self.pushed.extend(push.entries.iter().map(|entry| (push.feed, entry.clone())));
         }
-        (self.writers[who].device, pushes)
+        (self.writers[who].device, pushes, rng.random_bool(0.15))
     }
 
     fn write(&mut self, who: usize, rng: &mut StdRng) -> Vec<(FeedId, Entry)> {
@@ -339,10 +341,12 @@ impl People {
 }
 
 fn fields(collection: Collection, rng: &mut StdRng) -> Value {
+    // Recent whenever a test runs, or never.
+    let at = *[LONG_AGO, FAR].choose(rng).unwrap();
     match collection {
-        Collection::Moods => json!({ "at": MORNING, "valence": rng.random_range(-2..=2) }),
+        Collection::Moods => json!({ "at": at, "valence": rng.random_range(-2..=2) }),
         Collection::Meals => json!({
-            "at": MORNING, "kind": "lunch", "items": [{ "name": "Rice", "amount": "80 g", "kcal": rng.random_range(100..300) }],
+            "at": at, "kind": "lunch", "items": [{ "name": "Rice", "amount": "80 g", "kcal": rng.random_range(100..300) }],
         }),
         _ => json!({
             "start": MORNING, "title": "Gym",
