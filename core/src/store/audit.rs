@@ -288,7 +288,7 @@ fn hand_over(
         }
     }
     for hash in gone {
-        outbox::forget(conn, doc_id, *hash)?;
+        outbox::leave_out(conn, doc_id, *hash)?;
     }
     Ok(lost)
 }

@@ -102,6 +102,6 @@ async fn erasure(
     )
     .fetch_optional(db)
     .await?;
-    let erased = |time, salt: &[u8], payload| entry(EntryKind::Erase, doc_id, time, salt, payload);
+    let erased = |time, salt: &[u8], payload| entry(EntryKind::Erase.into(), doc_id, time, salt, payload);
     Ok(row.map(|row| (row.seq.cast_unsigned(), erased(row.device_time, &row.salt, row.payload))))
 }

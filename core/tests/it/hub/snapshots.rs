@@ -1,13 +1,13 @@
 //! The hub's snapshots: documents merged when they are asked for, in pages that a test makes as small as it likes.
 
-use fitme_core::id::{DocId, FeedId};
 use fitme_core::entry::Entry;
+use fitme_core::id::{DocId, FeedId};
 use fitme_core::limits;
 use fitme_core::merge;
 use fitme_core::record::{self, Projection};
 use fitme_core::session::{Place, SnapshotsAsked, SnapshotsRead};
-use fitme_core::wire::Fetched;
 use fitme_core::void::Void;
+use fitme_core::wire::Fetched;
 use fitme_core::wire::bootstrap::{Listed, Pass, Snapshot};
 
 use super::{Feed, Hub, MORNING};
