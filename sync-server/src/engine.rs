@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fitme_core::id::FeedId;
+use fitme_core::id::ActorId;
 use fitme_core::limits;
 use fitme_core::reconcile::{Answer, Question};
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
-use fitme_core::wire::{FeedPush, Token};
+use fitme_core::wire::{Cursors, FeedPush, Token};
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use crate::auth::Device;
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::fanout::Fanout;
-use crate::feeds;
+use crate::feeds::{self, Named};
 use crate::hints::Hints;
 use crate::ingest::check::Origin;
 use crate::ingest::{Committed, Ingest};
@@ -128,10 +128,7 @@ impl Engine {
             ServerEffect::Ingest { batch, feeds, offered, clock_offset_ms } => {
                 Performed::Ingest { batch, feeds, origin: Origin { of_others: offered, clock_offset_ms } }
             }
-            ServerEffect::LoadAccount { cursors, actors } => {
-                let account = Box::pin(feeds::load_account(&self.pool, device.account, &cursors, &actors)).await?;
-                Performed::Event(ServerEvent::Account(account))
-            }
+            ServerEffect::LoadAccount { cursors, actors } => self.load_account(device, &cursors, &actors, None).await?,
             ServerEffect::RenewEpochs(diverged) => {
                 tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
                 Box::pin(feeds::renew_epochs(&self.pool, device.account, &diverged)).await?;
@@ -200,8 +197,23 @@ impl Engine {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn numbers(&self, account: Uuid) -> Result<Vec<FeedId>, sqlx::Error> {
-        Box::pin(feeds::numbers(&self.pool, account)).await
+    pub async fn named(&self, account: Uuid) -> Result<Named, sqlx::Error> {
+        Box::pin(feeds::named(&self.pool, account)).await
+    }
+
+    /// Performs [`ServerEffect::LoadAccount`] for who knows already what grants name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load_account(
+        &self,
+        device: Device,
+        cursors: &Cursors,
+        actors: &[ActorId],
+        named: Option<Named>,
+    ) -> Result<Performed, sqlx::Error> {
+        let account = Box::pin(feeds::load_account(&self.pool, device.account, cursors, actors, named)).await?;
+        Ok(Performed::Event(ServerEvent::Account(account)))
     }
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
