@@ -132,6 +132,8 @@ pub struct Hello {
     pub max_bytes: u32,
     /// Where the snapshots of feeds go on, or that they are not wanted.
     pub bootstrap: Vec<bootstrap::Token>,
+    /// Milliseconds since 1970 UTC by the device's clock; 0 where it does not say.
+    pub clock_ms: i64,
 }
 
 /// The server's answer to Hello.
@@ -344,6 +346,7 @@ fn to_proto(frame: &Frame) -> proto::frame::Body {
             cursors: hello.cursors.as_ref().map(Cursors::to_proto),
             max_bytes: hello.max_bytes,
             bootstrap: hello.bootstrap.iter().map(bootstrap::token_to_proto).collect(),
+            clock: hello.clock_ms,
         }),
         Frame::Welcome(welcome) => Body::Welcome(proto::Welcome {
             installation: welcome.installation.0.to_vec().into(),
@@ -453,6 +456,7 @@ fn hello_from_proto(hello: proto::Hello) -> Result<Hello, WireError> {
         cursors: hello.cursors.as_ref().map(Cursors::from_proto).transpose()?,
         max_bytes: hello.max_bytes,
         bootstrap: bootstrap::tokens_from_proto(hello.bootstrap)?,
+        clock_ms: hello.clock,
     })
 }
 

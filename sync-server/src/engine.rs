@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::fanout::Fanout;
 use crate::feeds::{self, Named};
 use crate::hints::Hints;
+use crate::ingest::check::Origin;
 use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
@@ -70,8 +71,8 @@ pub enum Performed {
         batch: u64,
         /// The entries.
         feeds: Vec<FeedPush>,
-        /// Whether others may have written them.
-        offered: bool,
+        /// How the device stands to them.
+        origin: Origin,
     },
 }
 
@@ -124,7 +125,9 @@ impl Engine {
             ServerEffect::Send(message) | ServerEffect::SendOfOther(_, message) => Performed::Send(message),
             ServerEffect::Close(message) => Performed::Close(message),
             ServerEffect::Renew(token) => Performed::Renew(token),
-            ServerEffect::Ingest { batch, feeds, offered } => Performed::Ingest { batch, feeds, offered },
+            ServerEffect::Ingest { batch, feeds, offered, clock_offset_ms } => {
+                Performed::Ingest { batch, feeds, origin: Origin { of_others: offered, clock_offset_ms } }
+            }
             ServerEffect::LoadAccount { cursors, actors } => self.load_account(device, &cursors, &actors, None).await?,
             ServerEffect::RenewEpochs(diverged) => {
                 tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
@@ -220,12 +223,9 @@ impl Engine {
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be
     /// pushed again.
-    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>, offered: bool) -> Settled {
+    pub async fn settle(&self, device: Device, batch: u64, feeds: Vec<FeedPush>, origin: Origin) -> Settled {
         let began = Instant::now();
-        let outcome = match offered {
-            true => self.ingest.submit_of_others(device, feeds).await,
-            false => self.ingest.submit(device, feeds).await,
-        };
+        let outcome = self.ingest.submit_from(device, feeds, origin).await;
         self.metrics.settled(&outcome.receipts, began.elapsed());
         // A commit that was not heard of, because its node died over it, is announced when the device pushes again.
         for own in outcome.own.iter().filter(|own| own.echo != Echo::Fresh) {

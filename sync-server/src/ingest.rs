@@ -31,7 +31,7 @@ pub mod plan;
 pub mod settle;
 pub mod verdict;
 
-use check::Offer;
+use check::{Offer, Origin};
 use lane::{Entrance, Lane, Push};
 use owners::Owners;
 pub use settle::TRANSACTION_TIMEOUT;
@@ -115,15 +115,11 @@ impl Ingest {
     /// Pushes of one device are settled in the order in which these futures were first polled, as its later entries
     /// build on the earlier ones. Dropping the future does not take the push back.
     pub async fn submit(&self, device: Device, feeds: Vec<FeedPush>) -> Outcome {
-        self.take(device, feeds, false).await
+        self.submit_from(device, feeds, Origin::default()).await
     }
 
-    /// The same with entries that the device does not say it wrote: it holds them, and the feed may lack them.
-    pub async fn submit_of_others(&self, device: Device, feeds: Vec<FeedPush>) -> Outcome {
-        self.take(device, feeds, true).await
-    }
-
-    async fn take(&self, device: Device, feeds: Vec<FeedPush>, of_others: bool) -> Outcome {
+    /// The same, and how the device stands to them.
+    pub async fn submit_from(&self, device: Device, feeds: Vec<FeedPush>, origin: Origin) -> Outcome {
         let entries = feeds.iter().map(|push| push.entries.len()).sum();
         let bytes: usize = feeds.iter().flat_map(|push| &push.entries).map(|entry| entry.payload.len()).sum();
         let kib = (bytes >> 10).saturating_add(1).min(ROOM_KIB);
@@ -139,7 +135,7 @@ impl Ingest {
         if lane.join(Push { device, offers, reply, room }) {
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
-                if let Some(offers) = shared.check(feeds, bytes, of_others).await {
+                if let Some(offers) = shared.check(feeds, bytes, origin).await {
                     // A lane that has ended needs no offers; whoever waits for the outcome is told so.
                     let _ = checked.send(offers);
                 }
@@ -164,13 +160,13 @@ impl Ingest {
 
 impl Shared {
     /// `None` when the runtime is ending.
-    async fn check(self: Arc<Self>, feeds: Vec<FeedPush>, bytes: usize, of_others: bool) -> Option<Vec<Offer>> {
+    async fn check(self: Arc<Self>, feeds: Vec<FeedPush>, bytes: usize, origin: Origin) -> Option<Vec<Offer>> {
         let numbers: Vec<_> = feeds.iter().map(|push| push.feed).collect::<BTreeSet<_>>().into_iter().collect();
         let targets = self.owners.targets(&self.pool, &numbers).await;
         let work = move || {
             let offers = feeds.into_iter().flat_map(|FeedPush { feed, entries }| {
                 let target = &targets[&feed];
-                entries.into_iter().map(move |entry| Offer { of_others, ..check::check(feed, entry, target) })
+                entries.into_iter().map(move |entry| Offer { origin, ..check::check(feed, entry, target) })
             });
             offers.collect()
         };

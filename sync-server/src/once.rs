@@ -73,8 +73,8 @@ impl Exchange {
                 Performed::Event(event) => effects.extend(self.session.handle(event)),
                 // An exchange has one token from its first byte to its last.
                 Performed::Renew(_) => {}
-                Performed::Ingest { batch, feeds, offered } => {
-                    let settled = self.engine.settle(self.device, batch, feeds, offered).await;
+                Performed::Ingest { batch, feeds, origin } => {
+                    let settled = self.engine.settle(self.device, batch, feeds, origin).await;
                     effects.extend(self.session.handle(ServerEvent::Settled(settled)));
                 }
             }

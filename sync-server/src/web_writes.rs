@@ -15,6 +15,7 @@ use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::engine::Engine;
 use crate::error::{ApiError, Refusal};
+use crate::ingest::check::Origin;
 
 /// Writes for people; cloning is cheap. Its actors are drawn anew with each start of the process, one for each device that
 /// asks, as an actor belongs to one device and is never used again after a restart.
@@ -62,7 +63,7 @@ impl WebWriter {
         let entry = self.entry(device, document, now_ms);
         let entry = entry.map_err(|invalid| ApiError::BadRequest.because(invalid.to_string()))?;
         let push = FeedPush { feed: document.feed, entries: vec![entry] };
-        match engine.settle(device, 0, vec![push], false).await.receipts.pop() {
+        match engine.settle(device, 0, vec![push], Origin::default()).await.receipts.pop() {
             Some(Receipt::Accepted(_) | Receipt::Duplicate { .. }) => Ok(()),
             Some(Receipt::Rejected(why)) => Err(ApiError::BadRequest.because(why.message)),
             Some(Receipt::Retry(why)) => Err(ApiError::Unavailable.caused_by(why.code)),

@@ -312,9 +312,9 @@ impl Connection {
                 self.handle(event);
             }
             Performed::Renew(Token(token)) => Box::pin(self.renew(state, &token)).await?,
-            Performed::Ingest { batch, feeds, offered } => {
+            Performed::Ingest { batch, feeds, origin } => {
                 let (engine, device) = (self.engine.clone(), self.device);
-                self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds, offered).await }));
+                self.ingests.push_back(Box::pin(async move { engine.settle(device, batch, feeds, origin).await }));
             }
         }
         Ok(())

@@ -81,7 +81,7 @@ fn list(wrong: &[WrongTime], store: &Store, out: &mut Out) -> Result<(), Refusal
         ]);
     }
     out.print(&mut table)?;
-    let hint = "logged while the clock was wrong: `fitme clock fix` moves them, or those whose ids you add";
+    let hint = "logged by a wrong clock: `fitme clock fix` moves all, or the ids you add";
     Ok(writeln!(out, "{}", out.paint(FAINT, hint))?)
 }
 

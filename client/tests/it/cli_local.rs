@@ -149,7 +149,7 @@ fn alice() -> Device {
 }
 
 /// The last characters of a record's id, as lists show them.
-fn short(record: &Value) -> &str {
+pub fn short(record: &Value) -> &str {
     let id = record["id"].as_str().unwrap();
     &id[id.len() - 8..]
 }

@@ -199,6 +199,7 @@ impl DeviceSession {
             cursors: fits.then_some(cursors),
             max_bytes: self.max_bytes,
             bootstrap: store.bootstrap_tokens()?,
+            clock_ms: now_ms,
         };
         send(&Frame::Hello(hello), effects)?;
         if self.max_bytes > 0 {

@@ -99,6 +99,10 @@ pub struct ServerSession {
     tokens: BTreeMap<FeedId, Token>,
     /// Entries follow the Welcome; `More(false)` is owed when they are through.
     catching_up: bool,
+    /// The device's clock at its Hello; 0 where it does not say.
+    device_clock_ms: i64,
+    /// How far the server's clock was ahead of it then.
+    clock_offset_ms: Option<i64>,
     /// One-shot: a push that came before the account was read.
     early: Option<(u64, Vec<FeedPush>)>,
 }
@@ -125,6 +129,8 @@ impl ServerSession {
             bootstrap_from: limits::BOOTSTRAP_FROM_ENTRIES,
             tokens: BTreeMap::new(),
             catching_up: false,
+            device_clock_ms: 0,
+            clock_offset_ms: None,
             early: None,
         }
     }
@@ -245,6 +251,7 @@ impl ServerSession {
         self.erases = hello.minor >= wire::ERASURES_MINOR;
         self.repairs = hello.minor >= wire::REPAIR_MINOR;
         self.bootstraps = hello.minor >= wire::BOOTSTRAP_MINOR;
+        self.device_clock_ms = hello.clock_ms;
         self.tokens = hello.bootstrap.iter().map(|token| (token.feed, *token)).collect();
         let cursors = hello.cursors.clone().unwrap_or_default();
         effects.push(ServerEffect::LoadAccount { cursors, actors: asked(&hello) });
@@ -256,6 +263,9 @@ impl ServerSession {
         if !self.shares {
             let own = account.account;
             account.feeds.retain(|feed| feed.owner == own);
+        }
+        if self.clock_offset_ms.is_none() && self.device_clock_ms != 0 {
+            self.clock_offset_ms = account.clock_ms.checked_sub(self.device_clock_ms);
         }
         let hello = match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Loading(hello) => hello,
@@ -460,7 +470,8 @@ impl ServerSession {
                 if self.ingesting > limits::PUSHES_IN_FLIGHT {
                     return Err(goodbye(Reason::BadFrame, "more pushes are under way than allowed"));
                 }
-                effects.push(ServerEffect::Ingest { batch, feeds, offered });
+                let clock_offset_ms = self.clock_offset_ms;
+                effects.push(ServerEffect::Ingest { batch, feeds, offered, clock_offset_ms });
                 Ok(())
             }
             _ if self.mode == Mode::Once && self.early.is_none() => {

@@ -86,10 +86,19 @@ pub struct Offer {
     pub change: Option<Change>,
     /// What it grants or revokes, if it does.
     pub consent: Option<Consent>,
-    /// Others may have written it: its device does not say that it did.
-    pub of_others: bool,
+    /// How its device stands to it.
+    pub origin: Origin,
     /// Whether there is anything left to decide.
     pub standing: Standing,
+}
+
+/// How a device stands to what it pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Others may have written it: the device does not say that it did. It holds it, and the feed may lack it.
+    pub of_others: bool,
+    /// How far the server's clock was ahead of the device's, ms, where that is known.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// What the database has to be asked about a change.
@@ -127,7 +136,7 @@ pub fn check(feed: FeedId, entry: Entry, target: &Target) -> Offer {
         Target::Feed(place) => Some(place.clone()),
         Target::Unserved(_) | Target::Nothing | Target::Unknown => None,
     };
-    Offer { feed, entry, id, place, change, consent, of_others: false, standing }
+    Offer { feed, entry, id, place, change, consent, origin: Origin::default(), standing }
 }
 
 fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Standing) {

@@ -392,7 +392,7 @@ impl Planner<'_> {
 
     fn actor(&self, candidate: &Candidate<'_>, change: &Change) -> Result<(), Rejection> {
         let (offer, facts) = (candidate.offer, &change.facts);
-        let is_its_own = match offer.of_others {
+        let is_its_own = match offer.origin.of_others {
             true => self.is_its_writer(candidate.device, change) || self.may_offer(candidate),
             false => self.binds(candidate, facts.actor) || self.brings(candidate, facts.actor),
         };
@@ -431,7 +431,7 @@ impl Planner<'_> {
     /// of who wrote it. One of another account stays with that account, whose rows are not to be touched.
     fn binding(&self, candidate: &Candidate<'_>, actor: ActorId) -> Option<Binding> {
         let Device { device, account } = candidate.device;
-        if candidate.offer.of_others {
+        if candidate.offer.origin.of_others {
             return self.known.actors.get(&actor).filter(|bound| bound.account == Some(account)).copied();
         }
         self.binds(candidate, actor).then_some(Binding { device, account: Some(account) })
@@ -440,7 +440,7 @@ impl Planner<'_> {
     /// Who wrote an appended entry, as far as it is known, and who brought it, if that is another one.
     fn origin(&self, candidate: &Candidate<'_>) -> (Uuid, Option<Uuid>) {
         let by = candidate.device.device;
-        if !candidate.offer.of_others {
+        if !candidate.offer.origin.of_others {
             return (by, None);
         }
         let actor = candidate.offer.change.as_ref().map(|change| change.facts.actor);

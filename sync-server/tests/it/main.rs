@@ -9,6 +9,7 @@ mod audit;
 mod bootstrap;
 mod check;
 mod client;
+mod clocks;
 mod consents;
 mod devices;
 mod edges;

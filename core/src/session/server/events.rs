@@ -86,6 +86,8 @@ pub enum ServerEffect {
         feeds: Vec<FeedPush>,
         /// The device does not say that it wrote them: it holds them, and the server does not.
         offered: bool,
+        /// How far the server's clock was ahead of the device's when the session began, ms; `None` where it did not say.
+        clock_offset_ms: Option<i64>,
     },
     /// Find the first of these points of a device's history that is one of the feed's, too.
     Locate {

@@ -4,10 +4,10 @@ WITH appended AS (
     -- No ON CONFLICT: duplicates were found before numbering, and one that was left out here would leave a gap.
     INSERT INTO entries (
         feed, seq, entry_id, kind, doc_id, change_hash, actor, actor_seq, author, device_time, digest, salt, payload,
-        offered_by)
+        offered_by, clock_offset_ms)
     SELECT * FROM UNNEST(
         $1::bigint[], $2::bigint[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bigint[],
-        $9::uuid[], $10::bigint[], $11::bytea[], $12::bytea[], $13::bytea[], $32::uuid[])
+        $9::uuid[], $10::bigint[], $11::bytea[], $12::bytea[], $13::bytea[], $32::uuid[], $33::bigint[])
     RETURNING 1
 ), placed AS (
     -- $18 holds the heads of all documents one after the other, $19 and $20 where each document's begin and end.

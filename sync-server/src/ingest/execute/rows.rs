@@ -19,6 +19,7 @@ struct Entries<'a> {
     authors: Vec<Uuid>,
     offered_by: Vec<Option<Uuid>>,
     times: Vec<i64>,
+    offsets: Vec<Option<i64>>,
     digests: Vec<[u8; 16]>,
     salts: Vec<&'a [u8]>,
     payloads: Vec<&'a [u8]>,
@@ -41,6 +42,8 @@ impl<'a> Entries<'a> {
             rows.authors.push(new.author);
             rows.offered_by.push(new.offered_by);
             rows.times.push(offer.entry.device_time);
+            // The clock of whoever brings what others wrote says nothing of theirs.
+            rows.offsets.push(offer.origin.clock_offset_ms.filter(|_| !offer.origin.of_others));
             rows.digests.push(new.digest.to_bytes());
             rows.salts.push(&offer.entry.salt);
             rows.payloads.push(&offer.entry.payload);
@@ -122,6 +125,7 @@ pub(super) async fn write(
         &usage.iter().map(|(_, adds)| adds.documents.cast_signed()).collect::<Vec<_>>(),
         &usage.iter().map(|(_, adds)| adds.bytes.cast_signed()).collect::<Vec<_>>(),
         &entries.offered_by as &[Option<Uuid>],
+        &entries.offsets as &[Option<i64>],
     )
     .fetch_one(connection)
     .await?;

@@ -8,7 +8,7 @@ use fitme_core::entry::Entry;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::check::FeedPlace;
+use crate::ingest::check::{FeedPlace, Origin};
 
 const ACCOUNT: Uuid = Uuid::from_u128(1);
 const OTHER_ACCOUNT: Uuid = Uuid::from_u128(2);
@@ -36,7 +36,16 @@ fn offer(feed: FeedId, doc: u8, n: u8, (by, actor_seq): (u8, u64), deps: &[u8], 
     let facts = ChangeFacts { hash: hash(n), actor: actor(by), actor_seq, deps, time_ms: 0, operations: 1 };
     let change = Some(Change { facts, shared_actor: by == 0 });
     let place = Some(FeedPlace { owner: ACCOUNT, collection: Collection::Moods, scope: String::new(), grants: GRANTS });
-    Offer { feed, id: entry.id(), entry, place, change, consent: None, of_others: false, standing: Standing::Open }
+    Offer {
+        feed,
+        id: entry.id(),
+        entry,
+        place,
+        change,
+        consent: None,
+        origin: Origin::default(),
+        standing: Standing::Open,
+    }
 }
 
 fn mood(n: u8, writer: (u8, u64), deps: &[u8]) -> Offer {
@@ -120,7 +129,7 @@ fn what_others_wrote_is_brought_back_and_stays_theirs_and_the_actors_stay_whose_
     assert_eq!(push(&mut tables, PHONE, &[mood(1, (1, 1), &[])]), ["accepted"]);
     let lost = [mood(2, (1, 2), &[1]), mood(3, (5, 1), &[2])];
     assert_eq!(push(&mut tables, TABLET, &lost[..1]), ["foreign_actor"], "it does not say that it wrote it");
-    let lost = lost.map(|offer| Offer { of_others: true, ..offer });
+    let lost = lost.map(|offer| Offer { origin: Origin { of_others: true, ..offer.origin }, ..offer });
     let candidates: Vec<_> = lost.iter().map(|offer| Candidate { device: TABLET, offer }).collect();
     let planned = plan(tables.0.clone(), &candidates, &Fates::default());
     let origins: Vec<_> = planned.entries.iter().map(|new| (new.author, new.offered_by)).collect();
