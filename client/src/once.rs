@@ -115,6 +115,10 @@ impl Exchange {
                 DeviceEffect::Refused(entries) => report.refused += entries,
                 DeviceEffect::SentAgain(entries) => report.sent_again += entries,
                 DeviceEffect::Mended(records) => report.mended += records,
+                DeviceEffect::BroughtBack { entries, wanting } => {
+                    report.brought_back += entries;
+                    report.wanting += wanting;
+                }
                 DeviceEffect::Synced => self.synced = true,
                 DeviceEffect::Closed(goodbye) => return Err(ended(goodbye)),
                 // What the server wants to know is remembered in the store and goes with the next exchange.

@@ -52,6 +52,10 @@ pub struct Report {
     pub sent_again: usize,
     /// Records that were missing or damaged here, and came again.
     pub mended: usize,
+    /// Entries that the server had lost or damaged, and has back from here.
+    pub brought_back: usize,
+    /// Entries that the server has lost or damaged, and that are not here.
+    pub wanting: usize,
     /// Records that were erased elsewhere, and so here.
     pub erased: usize,
     /// What others no longer share; it was removed from this device.
@@ -76,6 +80,8 @@ impl Report {
             refused: self.refused + more.refused,
             sent_again: self.sent_again + more.sent_again,
             mended: self.mended + more.mended,
+            brought_back: self.brought_back + more.brought_back,
+            wanting: self.wanting + more.wanting,
             erased: self.erased + more.erased,
             ended: self.ended.into_iter().chain(more.ended).collect(),
             bytes_out: self.bytes_out + more.bytes_out,
@@ -112,6 +118,13 @@ pub enum News {
     SentAgain(usize),
     /// So many records were missing or damaged here, and came again.
     Mended(usize),
+    /// The server had lost or damaged entries.
+    BroughtBack {
+        /// So many were here, and it has them back.
+        entries: usize,
+        /// So many are not here.
+        wanting: usize,
+    },
     /// No connection; the next attempt follows after so long.
     Offline {
         /// Why, in a sentence.
@@ -300,6 +313,11 @@ impl Connection {
             DeviceEffect::Mended(records) => {
                 self.report.mended += records;
                 self.tell(News::Mended(records));
+            }
+            DeviceEffect::BroughtBack { entries, wanting } => {
+                self.report.brought_back += entries;
+                self.report.wanting += wanting;
+                self.tell(News::BroughtBack { entries, wanting });
             }
             DeviceEffect::Revoked(ended) => {
                 self.report.ended.push(ended.clone());

@@ -40,6 +40,8 @@ pub const ENTRIES_PAGE: usize = 2_000;
 /// Points at which a device says what its history of a feed is, when that differs from the server's: each is twice as far
 /// back as the one before, so they reach to the beginning.
 pub const LOCATOR_POINTS: usize = 64;
+/// Entries that a server says it has lost or holds damaged, in one message.
+pub const WANTED_ENTRIES: usize = 512;
 /// Feeds of which a device says so in one message.
 pub const LOCATED_FEEDS: usize = 64;
 /// A feed that is further behind than this comes as snapshots. So many entries are a tenth of a second of a phone's work, and

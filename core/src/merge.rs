@@ -64,6 +64,11 @@ pub fn holds(doc: &Automerge, change: ChangeHash) -> bool {
     doc.get_change_meta_by_hash(&Hash(change.0)).is_some()
 }
 
+/// The change, if it is part of the document.
+pub fn change(doc: &Automerge, change: ChangeHash) -> Option<Change> {
+    doc.get_change_by_hash(&Hash(change.0))
+}
+
 /// A document made of change chunks alone.
 pub fn assemble<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Automerge, MergeError> {
     let mut doc = record::blank();

@@ -11,6 +11,7 @@
 //! - `pull`: what comes from the server, applied with the cursor in one transaction (invariant I5).
 //! - `repair`: what a server that was restored from a backup lacks.
 //! - `audit`: what a disk has damaged or lost, which comes again.
+//! - `bring_back`: what a server has lost or holds damaged.
 //! - `bootstrap`: documents that come whole, as snapshots, to a device that is far behind.
 //! - `archive`: whole documents out of the store, and into it.
 //! - `account`: who this home belongs to, and the feeds' numbers on the wire.
@@ -36,6 +37,7 @@ mod account;
 mod archive;
 mod audit;
 mod bootstrap;
+mod bring_back;
 mod clock;
 mod documents;
 mod erase;

@@ -24,7 +24,7 @@ mod repair;
 pub use cursors::Cursors;
 pub use fitme_proto::v1::goodbye::Reason;
 pub use fitme_proto::v1::{EntryKind, Want};
-pub use repair::{Fetched, Repair};
+pub use repair::{Fetched, Repair, Wanted};
 
 /// The protocol this engine speaks.
 pub const MAJOR: u32 = 1;

@@ -20,6 +20,7 @@ use crate::mail::Mailer;
 use crate::master_key::MasterKey;
 use crate::metrics;
 use crate::private_postgres::{PrivatePostgres, SERVER, options_at};
+use crate::prove;
 
 /// Columns of an ordinary terminal.
 const WIDTH: u16 = 80;
@@ -90,6 +91,7 @@ pub async fn run(args: &ServeArgs) -> Result<(), CheckFailed> {
     let pool = reached.as_ref().map(|reached| &reached.pool);
     findings.push(master_key_of(args, pool).await);
     findings.push(list_of(args, pool).await);
+    findings.extend(entries(pool).await);
     findings.push(mail(&args.mail, &args.database.data).await);
     findings.push(tls(args));
     findings.push(edge(args));
@@ -245,6 +247,21 @@ async fn list_of(args: &ServeArgs, pool: Option<&PgPool>) -> Finding {
         Ok(None) => Finding::good(WHAT, format!("will be made at the first start{others}")),
         Err(error) => Finding::bad(WHAT, error.to_string()),
     }
+}
+
+async fn entries(pool: Option<&PgPool>) -> Option<Finding> {
+    const WHAT: &str = "entries";
+    Some(match prove::noted(pool?).await {
+        Ok(None) => Finding::good(WHAT, "none is known to be damaged; the audits of devices look at them daily"),
+        Ok(Some(prove::Noted { entries, feed, seq })) => {
+            let found = format!(
+                "{entries} damaged or gone, of which no device that was here since has a copy, first number {seq} of feed \
+                 {feed}; look after the disk, and restore a backup beside this database if it has what is missing"
+            );
+            Finding::doubtful(WHAT, found)
+        }
+        Err(error) => Finding::bad(WHAT, error.to_string()),
+    })
 }
 
 async fn mail(args: &MailArgs, data: &Path) -> Finding {

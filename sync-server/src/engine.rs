@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fitme_core::id::ActorId;
+use fitme_core::entry::Entry;
+use fitme_core::id::{ActorId, FeedId};
 use fitme_core::limits;
 use fitme_core::reconcile::{Answer, Question};
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
@@ -25,6 +26,7 @@ use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
 use crate::merge::MergeWorkers;
 use crate::metrics::Metrics;
+use crate::prove;
 use crate::regrants::Regrants;
 use crate::repair;
 
@@ -164,6 +166,8 @@ impl Engine {
                     Box::pin(bootstrap::single_documents(&self.pool, device.account, feed, &documents)).await?;
                 Performed::Event(ServerEvent::Fetched(fetched))
             }
+            ServerEffect::Prove(feed) => Box::pin(self.prove(device, feed, None)).await?,
+            ServerEffect::BringBack { feed, entries } => Box::pin(self.prove(device, feed, Some(entries))).await?,
             ServerEffect::ReadSnapshots { others: false, asked, max_bytes } => {
                 let read = Box::pin(bootstrap::read(&self.pool, device.account, &asked, max_bytes)).await?;
                 Performed::Event(ServerEvent::Snapshots(read))
@@ -185,6 +189,21 @@ impl Engine {
     async fn denied(&self, device: Device) -> Result<Performed, sqlx::Error> {
         let grants = Box::pin(feeds::load_grants(&self.pool, device.account)).await?;
         Ok(Performed::Event(ServerEvent::Denied(Arc::new(grants))))
+    }
+
+    /// Proves a feed when it is its turn, with what a device brings back of it.
+    async fn prove(
+        &self,
+        device: Device,
+        feed: FeedId,
+        brought: Option<Vec<(u64, Entry)>>,
+    ) -> Result<Performed, sqlx::Error> {
+        let _turn = self.comparing.acquire().await;
+        let entries = match brought {
+            None => prove::prove(&self.pool, device.account, feed).await?,
+            Some(entries) => prove::bring_back(&self.pool, device, feed, entries).await?,
+        };
+        Ok(Performed::Event(ServerEvent::Wanted { feed, entries }))
     }
 
     /// When it is its turn.

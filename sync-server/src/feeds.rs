@@ -377,7 +377,7 @@ async fn page(db: &mut PgConnection, asked: Asked) -> Result<Page, sqlx::Error> 
     // The lengths are known without reading the payloads: those beyond the page are never fetched from their pages.
     let rows = sqlx::query_as!(
         EntryRow,
-        r#"SELECT f.head_seq, p.entry_id AS "entry_id?", p.kind AS "kind?", p.doc_id AS "doc_id?",
+        r#"SELECT f.head_seq, p.seq AS "seq?", p.entry_id AS "entry_id?", p.kind AS "kind?", p.doc_id AS "doc_id?",
                   p.device_time AS "device_time?", p.salt, p.payload
            FROM feeds f
            LEFT JOIN LATERAL (
@@ -398,12 +398,18 @@ async fn page(db: &mut PgConnection, asked: Asked) -> Result<Page, sqlx::Error> 
     .fetch_all(db)
     .await?;
     let head = rows.first().map_or(0, |row| row.head_seq.cast_unsigned());
-    Ok(Page { feed, after, entries: rows.into_iter().filter_map(EntryRow::into_received).collect(), head })
+    let found = rows.iter().filter(|row| row.seq.is_some()).count();
+    let in_order = (after + 1..).zip(rows).take_while(|(seq, row)| row.seq == Some(seq.cast_signed()));
+    let entries: Vec<_> = in_order.filter_map(|(_, row)| row.into_received()).collect();
+    // Where a row is gone, those behind it wait until a device has brought it back, as if they were not there.
+    let head = if entries.len() < found { after + entries.len() as u64 } else { head };
+    Ok(Page { feed, after, entries, head })
 }
 
 /// An entry, or a feed without any that were asked for.
 struct EntryRow {
     head_seq: i64,
+    seq: Option<i64>,
     entry_id: Option<Vec<u8>>,
     kind: Option<i16>,
     doc_id: Option<Vec<u8>>,
@@ -414,7 +420,7 @@ struct EntryRow {
 
 impl EntryRow {
     fn into_received(self) -> Option<Received> {
-        let emptied = self.payload.is_none();
+        let (id, is_gone) = (EntryId(fixed(&self.entry_id?)), self.payload.is_none());
         let entry = Entry {
             kind: i32::from(self.kind?),
             doc_id: DocId(fixed(&self.doc_id?)),
@@ -422,7 +428,9 @@ impl EntryRow {
             salt: self.salt.as_deref().map_or([0; 8], fixed),
             payload: self.payload.unwrap_or_default(),
         };
-        Some(Received { id: EntryId(fixed(&self.entry_id?)), entry, emptied })
+        // What is damaged is as if it were gone, until a device has brought it back: its id counts, what it holds does not.
+        let emptied = is_gone || entry.id() != id;
+        Some(Received { id, entry, emptied })
     }
 }
 

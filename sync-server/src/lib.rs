@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod once;
 pub mod passwords;
 pub mod private_postgres;
+pub mod prove;
 pub mod quarantine;
 pub mod regrants;
 pub mod repair;

@@ -158,6 +158,9 @@ fn print(report: &Report, sent: u64, out: &mut Out) -> std::io::Result<()> {
     if report.mended > 0 {
         out.say(WAITING, mended(report.mended))?;
     }
+    for told in brought_back(report.brought_back, report.wanting) {
+        out.say(WAITING, told)?;
+    }
     if report.sent_again > 0 {
         out.say(WAITING, sent_again(report.sent_again))?;
     }
@@ -179,6 +182,23 @@ fn ended(Ended { name, collection, unsent }: &Ended) -> String {
 fn mended(records: usize) -> String {
     let were = if records == 1 { "was" } else { "were" };
     format!("{} {were} missing or damaged here, and came again", count(records as u64, "record"))
+}
+
+/// What a server's damage came to: what it has back, and what it still lacks.
+fn brought_back(entries: usize, wanting: usize) -> Vec<String> {
+    let noun = |count: usize| if count == 1 { "entry" } else { "entries" };
+    let number_of = |count: usize| format!("{} {}", number(count as f64, 0), noun(count));
+    let mut told = Vec::new();
+    if entries > 0 {
+        told.push(format!("the server had lost or damaged {}, and has it back from here", number_of(entries)));
+    }
+    if wanting > 0 {
+        let which = number_of(wanting);
+        told.push(format!(
+            "the server has lost or damaged {which} that this device does not have: `fitme sync --audit` on your others may bring it back"
+        ));
+    }
+    told
 }
 
 fn sent_again(entries: usize) -> String {
@@ -254,6 +274,11 @@ fn say(news: &News, reader: &Store, out: &mut Out) -> Result<(), Refusal> {
         News::Refused(count) => {
             let refused = format!("the server refused {}: see `fitme rejected`", changes(*count as u64));
             out.say(PLAIN, format!("{now}  {}", out.paint(WAITING, refused)))?;
+        }
+        News::BroughtBack { entries, wanting } => {
+            for told in brought_back(*entries, *wanting) {
+                out.say(WAITING, format!("{plain}  {told}"))?;
+            }
         }
         News::Mended(records) => out.say(WAITING, format!("{plain}  {}", mended(*records)))?,
         News::SentAgain(entries) => out.say(WAITING, format!("{plain}  {}", sent_again(*entries)))?,

@@ -17,6 +17,7 @@ use crate::wire::{
 
 mod bootstrap;
 mod fetch;
+mod prove;
 mod repair;
 mod void;
 
@@ -76,6 +77,13 @@ pub enum DeviceEffect {
     SentAgain(usize),
     /// Tell the person: so many records were missing or damaged here, and have come again.
     Mended(usize),
+    /// Tell the person: the server had lost or damaged entries.
+    BroughtBack {
+        /// So many were here, and it has them back.
+        entries: usize,
+        /// So many are not here.
+        wanting: usize,
+    },
     /// Everything written here is on the server, and everything the server had is here.
     Synced,
     /// The server ends the session.

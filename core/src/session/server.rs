@@ -146,6 +146,7 @@ impl ServerSession {
             ServerEvent::Page(page) => self.page(page, &mut effects),
             ServerEvent::Located { feed, seq } => self.located(feed, seq, &mut effects),
             ServerEvent::Compared { feed, answers } => self.compared(feed, answers, &mut effects),
+            ServerEvent::Wanted { feed, entries } => self.wanted(feed, entries, &mut effects),
             ServerEvent::Fetched(fetched) => self.fetched(fetched, &mut effects),
             ServerEvent::Snapshots(read) => self.snapshots(read, &mut effects),
             ServerEvent::Live(live) => self.live(live, &mut effects),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::bring_back::PROOF_OWED;
 use super::documents::{self, DocumentRow, StoredSnapshot};
 use super::salvage::{LOST_SENTENCE, LOST_TO_DAMAGE};
 use super::write::Command;
@@ -109,6 +110,7 @@ impl Store {
 
     fn owe_audit(&mut self, now_ms: i64) -> Result<(), StoreError> {
         set_meta(&self.conn, AUDITED_AT, &now_ms.to_be_bytes())?;
+        set_meta(&self.conn, PROOF_OWED, &[])?;
         self.conn.execute(
             "INSERT INTO repairs_owed (wire) SELECT wire FROM feeds f WHERE wire IS NOT NULL
                AND (cursor > 0 OR EXISTS (SELECT 1 FROM documents d WHERE d.feed = f.feed))

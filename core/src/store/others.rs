@@ -254,6 +254,14 @@ impl Store {
         if self.truncate_journal()? { Ok(()) } else { Err(StoreError::Busy) }
     }
 
+    /// Whether somebody else shares the feed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_of_other(&self, feed: FeedId) -> Result<bool, StoreError> {
+        Ok(self.owner_of(feed)?.is_some())
+    }
+
     /// Whose a feed is, if somebody else shares it.
     pub(super) fn owner_of(&self, feed: FeedId) -> Result<Option<AccountId>, StoreError> {
         let mut query = self.conn.prepare_cached("SELECT owner FROM shared WHERE wire = ?")?;

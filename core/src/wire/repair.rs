@@ -3,7 +3,7 @@
 use super::bootstrap::{self, Snapshot};
 use super::{FeedPush, WireError, at_most, entries, feed, fixed, proto};
 use crate::entry::{Digest, Entry};
-use crate::id::{ChangeHash, DocId, FeedId};
+use crate::id::{ChangeHash, DocId, EntryId, FeedId};
 use crate::limits;
 use crate::reconcile::{self, Answer, Held, Part, Question, Range, Sum};
 
@@ -18,6 +18,20 @@ pub enum Repair {
     Offer { batch: u64, feeds: Vec<FeedPush> },
     Fetch { feed: FeedId, documents: Vec<DocId> },
     Fetched(Fetched),
+    Prove { feed: FeedId },
+    Wanted { feed: FeedId, entries: Vec<Wanted> },
+    BringBack { feed: FeedId, entries: Vec<(u64, Entry)> },
+}
+
+/// An entry that a server has lost or holds damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number.
+    pub seq: u64,
+    /// Its id, if it is known.
+    pub id: Option<EntryId>,
+    /// The change that it held, if that is known.
+    pub change: Option<(DocId, ChangeHash)>,
 }
 
 /// Documents as the server has them, for a device that lacks them or holds them damaged.
@@ -62,6 +76,14 @@ pub(super) fn to_proto(step: &Repair) -> proto::Repair {
             Step::Fetch(proto::Fetch { feed: feed.0, doc_ids })
         }
         Repair::Fetched(fetched) => Step::Fetched(fetched_to_proto(fetched)),
+        Repair::Prove { feed } => Step::Prove(proto::Prove { feed: feed.0 }),
+        Repair::Wanted { feed, entries } => {
+            Step::Wanted(proto::AllWanted { feed: feed.0, entries: entries.iter().map(wanted).collect() })
+        }
+        Repair::BringBack { feed, entries } => {
+            let entries = entries.iter().map(bootstrap::numbered_to_proto).collect();
+            Step::BringBack(proto::BringBack { feed: feed.0, entries })
+        }
     };
     proto::Repair { step: Some(step) }
 }
@@ -91,8 +113,36 @@ pub(super) fn from_proto(repair: proto::Repair) -> Result<Repair, WireError> {
             Repair::Fetch { feed: feed(fetch.feed)?, documents }
         }
         Some(Step::Fetched(fetched)) => Repair::Fetched(fetched_from_proto(fetched)?),
+        Some(Step::Prove(prove)) => Repair::Prove { feed: feed(prove.feed)? },
+        Some(Step::Wanted(all)) => {
+            at_most("entries", all.entries.len(), limits::WANTED_ENTRIES)?;
+            let entries = all.entries.iter().map(wanted_from_proto).collect::<Result<_, _>>()?;
+            Repair::Wanted { feed: feed(all.feed)?, entries }
+        }
+        Some(Step::BringBack(brought)) => {
+            at_most("entries", brought.entries.len(), limits::WANTED_ENTRIES)?;
+            let entries = brought.entries.into_iter().map(bootstrap::numbered_from_proto).collect::<Result<_, _>>()?;
+            Repair::BringBack { feed: feed(brought.feed)?, entries }
+        }
         None => return Err(WireError::Field { field: "step", expected: "set" }),
     })
+}
+
+fn wanted(wanted: &Wanted) -> proto::Wanted {
+    let change = wanted.change.as_ref();
+    proto::Wanted {
+        seq: wanted.seq,
+        entry_id: wanted.id.map(|id| id.0.to_vec()).unwrap_or_default().into(),
+        doc_id: change.map(|(doc_id, _)| doc_id.0.to_vec()).unwrap_or_default().into(),
+        change_hash: change.map(|(_, hash)| hash.0.to_vec()).unwrap_or_default().into(),
+    }
+}
+
+fn wanted_from_proto(wanted: &proto::Wanted) -> Result<Wanted, WireError> {
+    let id = (!wanted.entry_id.is_empty()).then(|| fixed("entry_id", &wanted.entry_id).map(EntryId));
+    let change = (!wanted.change_hash.is_empty())
+        .then(|| Ok((DocId(fixed("doc_id", &wanted.doc_id)?), ChangeHash(fixed("change_hash", &wanted.change_hash)?))));
+    Ok(Wanted { seq: wanted.seq, id: id.transpose()?, change: change.transpose()? })
 }
 
 fn fetched_to_proto(fetched: &Fetched) -> proto::Fetched {

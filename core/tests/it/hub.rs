@@ -559,7 +559,10 @@ impl Link {
                 DeviceEffect::SentAgain(entries) => self.sent_again += entries,
                 DeviceEffect::Mended(records) => self.mended += records,
                 DeviceEffect::Received(_, progress) => self.progress = Some(progress),
-                DeviceEffect::Applied(_) | DeviceEffect::Refused(_) | DeviceEffect::Revoked(_) => {}
+                DeviceEffect::Applied(_)
+                | DeviceEffect::Refused(_)
+                | DeviceEffect::Revoked(_)
+                | DeviceEffect::BroughtBack { .. } => {}
                 // By the server it is a fault of the test.
                 DeviceEffect::Closed(goodbye) if goodbye.retry_after_ms == 0 => {
                     panic!("{}: {}", device.name, goodbye.message)
@@ -591,6 +594,10 @@ impl Link {
                 }
                 ServerEffect::Compare { feed, questions, .. } => {
                     ServerEvent::Compared { feed, answers: hub.feeds[&feed].answers(questions) }
+                }
+                // What it has is in memory.
+                ServerEffect::Prove(feed) | ServerEffect::BringBack { feed, .. } => {
+                    ServerEvent::Wanted { feed, entries: Vec::new() }
                 }
                 ServerEffect::Fetch { feed, documents } => ServerEvent::Fetched(hub.fetched(feed, &documents)),
                 ServerEffect::Ingest { batch, feeds, .. } => {

@@ -32,7 +32,7 @@ pub enum Role {
     Tidy,
     /// Sign and check records of access, and see whose wait to be taken further.
     Audit,
-    /// See which accounts there are, and say whether anybody may make one.
+    /// See which accounts there are and which entries are damaged, and say whether anybody may make an account.
     Admin,
 }
 

@@ -30,6 +30,7 @@ INSERT INTO devices (device, account, name) VALUES ('ACCOUNT', 'ACCOUNT', 'phone
 INSERT INTO feeds (feed, account, collection, epoch) VALUES (FEED, 'ACCOUNT', 'moods', '\\x0000000000000001');
 INSERT INTO entries (feed, seq, entry_id, kind, doc_id, author, device_time, digest)
     VALUES (FEED, 1, uuid_send('ACCOUNT'), 0, uuid_send('ACCOUNT'), 'ACCOUNT', 0, '');
+INSERT INTO damaged_entries (feed, seq) VALUES (FEED, 1);
 INSERT INTO documents (account, doc_id, feed, heads) VALUES ('ACCOUNT', uuid_send('ACCOUNT'), FEED, '{}');
 INSERT INTO actors (actor, device, last_entry_id, last_feed, last_seq)
     VALUES (uuid_send('ACCOUNT'), 'ACCOUNT', uuid_send('ACCOUNT'), FEED, 1);
@@ -235,9 +236,10 @@ async fn the_poll_sees_that_something_changed_and_not_what() {
         ),
         (
             Role::Admin,
-            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account feeds.account \
-             feeds.collection feeds.feed settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at \
-             snapshots.doc_id snapshots.feed snapshots.quarantined snapshots.snapshot_seq",
+            "accounts.account accounts.created_at accounts.email accounts.role confirmed_addresses.account \
+             damaged_entries.feed damaged_entries.found_at damaged_entries.seq feeds.account feeds.collection feeds.feed \
+             settings.only_row settings.signup_open sign_ins.account sign_ins.ended_at snapshots.doc_id snapshots.feed \
+             snapshots.quarantined snapshots.snapshot_seq",
         ),
     ] {
         let sees: Vec<String> = sqlx::query_scalar(

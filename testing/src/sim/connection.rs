@@ -12,6 +12,7 @@ use sync_server::auth::Device;
 use sync_server::fanout::Subscription;
 use sync_server::feeds::Asked;
 use sync_server::ingest::Outcome;
+use sync_server::ingest::check::Origin;
 use tokio::sync::oneshot;
 
 use super::census::Census;
@@ -163,8 +164,9 @@ impl Connection {
                 self.closing = true;
             }
             ServerEffect::Renew(_) => {}
-            ServerEffect::Ingest { batch, feeds, offered } => {
-                self.ingests.push_back((batch, node.submit(self.device, feeds, offered)));
+            ServerEffect::Ingest { batch, feeds, offered, clock_offset_ms } => {
+                let origin = Origin { of_others: offered, clock_offset_ms };
+                self.ingests.push_back((batch, node.submit(self.device, feeds, origin)));
             }
             ServerEffect::LoadAccount { cursors, actors } => {
                 // Subscribed before it is read: what is committed in between is in the reading or in the inbox.
@@ -224,6 +226,17 @@ impl Connection {
                 let reader = self.device.account;
                 let read = node.database.read_snapshots(reader, others, &asked, max_bytes).map_err(unavailable)?;
                 self.answered(node, read.map(ServerEvent::Snapshots), census)?;
+            }
+            ServerEffect::Fetch { feed, documents } => {
+                census.count("session fetches documents that a device lacks");
+                let own = self.device.account;
+                let fetched = node.database.single_documents(own, feed, &documents).map_err(unavailable)?;
+                self.answered(node, Some(ServerEvent::Fetched(fetched)), census)?;
+            }
+            // The model's disk damages nothing.
+            ServerEffect::Prove(feed) | ServerEffect::BringBack { feed, .. } => {
+                census.count("session has a server prove its entries");
+                self.answered(node, Some(ServerEvent::Wanted { feed, entries: Vec::new() }), census)?;
             }
             other => unreachable!("{other:?} asks nothing of the database"),
         }

@@ -176,6 +176,7 @@ impl World {
                 }
                 DeviceEffect::Received(..) => self.census.count("session snapshots received"),
                 DeviceEffect::SentAgain(_) => self.census.count("session sends again what a server lost"),
+                DeviceEffect::BroughtBack { .. } => self.census.count("session brings back what a server damaged"),
                 DeviceEffect::Mended(_) => self.census.count("session mends what a disk damaged"),
                 DeviceEffect::Revoked(_) | DeviceEffect::Refused(_) => {}
             }

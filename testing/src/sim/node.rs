@@ -8,7 +8,7 @@ use fitme_core::id::FeedId;
 use fitme_core::wire::FeedPush;
 use sync_server::auth::Device;
 use sync_server::fanout::Fanout;
-use sync_server::ingest::check::{Offer, check};
+use sync_server::ingest::check::{Offer, Origin, check};
 use sync_server::ingest::settle::{Settler, Settling};
 use sync_server::ingest::{Committed, Outcome};
 use tokio::sync::{Semaphore, oneshot};
@@ -83,15 +83,15 @@ impl Node {
         }
     }
 
-    /// Takes a push, of entries that others may have written or not; whoever made it hears the outcome later.
+    /// Takes a push; whoever made it hears the outcome later.
     ///
     /// # Panics
     /// When more wait than a world can have.
-    pub fn submit(&mut self, device: Device, feeds: Vec<FeedPush>, of_others: bool) -> oneshot::Receiver<Outcome> {
+    pub fn submit(&mut self, device: Device, feeds: Vec<FeedPush>, origin: Origin) -> oneshot::Receiver<Outcome> {
         let mut offers = Vec::new();
         for FeedPush { feed, entries } in feeds {
             let target = self.database.target(feed);
-            offers.extend(entries.into_iter().map(|entry| Offer { of_others, ..check(feed, entry, &target) }));
+            offers.extend(entries.into_iter().map(|entry| Offer { origin, ..check(feed, entry, &target) }));
         }
         let (reply, outcome) = oneshot::channel();
         let room = Arc::clone(&self.room).try_acquire_owned().expect("a world has fewer pushes");

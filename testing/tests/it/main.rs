@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod archive;
 mod audited_device;
+mod audited_server;
 mod backup;
 mod bootstrap;
 mod conformance;

@@ -34,7 +34,7 @@ impl Fetching {
 }
 
 impl DeviceSession {
-    /// Asks for the next documents; when there are none, what the server lacks is next.
+    /// Asks for the next documents; when there are none, the server's own are next.
     pub(super) fn fetch(
         &mut self,
         store: &mut Store,
@@ -47,7 +47,7 @@ impl DeviceSession {
             if fetching.mended > 0 {
                 effects.push(DeviceEffect::Mended(fetching.mended));
             }
-            return self.offer(store, &fetching, now_ms, rng, effects);
+            return self.prove(store, fetching, now_ms, rng, effects);
         }
         let (feed, next) = (fetching.feed, fetching.lacking.len().min(RANGES));
         let documents = fetching.lacking[..next].to_vec();

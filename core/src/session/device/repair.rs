@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngCore;
 
 use super::fetch::Fetching;
+use super::prove::Proving;
 use super::{DeviceEffect, DeviceSession, Phase, SessionError, digests, send};
 use crate::id::FeedId;
 use crate::limits;
@@ -33,10 +34,12 @@ pub(super) struct Repairing {
     unsure: bool,
     /// The one that is compared.
     comparing: Option<(FeedId, Comparison)>,
-    /// The server gives single documents.
-    gives_documents: bool,
+    /// The server gives single documents, and proves its entries.
+    pub(super) gives_documents: bool,
     /// Of a feed that was compared: what is fetched.
     pub(super) fetching: Option<Fetching>,
+    /// And then what the server itself has of it.
+    pub(super) proving: Option<Proving>,
     /// Those that were compared in this session.
     compared: BTreeSet<FeedId>,
     /// So much is missing that a part of it is sent first.
@@ -62,6 +65,9 @@ impl Repairing {
         }
         if self.fetching.as_ref().is_some_and(|fetching| fetching.feed == feed) {
             self.fetching = None;
+        }
+        if self.proving.as_ref().is_some_and(|proving| proving.feed() == feed) {
+            self.proving = None;
         }
     }
 }
@@ -160,9 +166,13 @@ impl DeviceSession {
                 }
             },
             Repair::Fetched(fetched) => self.fetched(store, fetched, now_ms, rng, effects),
-            Repair::Locate { .. } | Repair::Compare { .. } | Repair::Offer { .. } | Repair::Fetch { .. } => {
-                Err(SessionError::OutOfTurn("a device's step of a repair"))
-            }
+            Repair::Wanted { feed, entries } => self.wanted(store, (feed, entries), now_ms, rng, effects),
+            Repair::Locate { .. }
+            | Repair::Compare { .. }
+            | Repair::Offer { .. }
+            | Repair::Fetch { .. }
+            | Repair::Prove { .. }
+            | Repair::BringBack { .. } => Err(SessionError::OutOfTurn("a device's step of a repair")),
         }
     }
 
@@ -184,8 +194,9 @@ impl DeviceSession {
         effects: &mut Vec<DeviceEffect>,
     ) -> Result<(), SessionError> {
         let rests = self.caught_up && self.in_flight.is_empty() && self.owed.is_empty();
-        let asks = self.repairing.comparing.is_some() || self.repairing.fetching.is_some();
-        let waits = !self.repairing.locating.is_empty() || asks;
+        let Repairing { locating, comparing, fetching, proving, .. } = &self.repairing;
+        let asks = comparing.is_some() || fetching.is_some() || proving.is_some();
+        let waits = asks || !locating.is_empty();
         if !self.repairing.possible || !rests || waits {
             return Ok(());
         }
@@ -207,6 +218,7 @@ impl DeviceSession {
                 self.compare(store, (feed, comparison), now_ms, rng, effects)
             }
             None => {
+                store.proved()?;
                 self.repairing.owing = false;
                 self.push_anew(store, effects)
             }

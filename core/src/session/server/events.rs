@@ -6,7 +6,7 @@ use crate::entry::{Digest, Entry};
 use crate::id::{ActorId, DocId, EntryId, Epoch, FeedId, Installation};
 use crate::policy::Access;
 use crate::reconcile::{Answer, Question};
-use crate::wire::{Cursors, FeedPush, Fetched, Receipt, Token};
+use crate::wire::{Cursors, FeedPush, Fetched, Receipt, Token, Wanted};
 
 use super::bootstrap::{SnapshotsAsked, SnapshotsRead};
 
@@ -48,6 +48,13 @@ pub enum ServerEvent<'a> {
     },
     /// Answers [`ServerEffect::Fetch`].
     Fetched(Fetched),
+    /// Answers [`ServerEffect::Prove`] and [`ServerEffect::BringBack`].
+    Wanted {
+        /// Which feed.
+        feed: FeedId,
+        /// What of it is lost or damaged.
+        entries: Vec<Wanted>,
+    },
     /// Answers [`ServerEffect::ReadSnapshots`]; a feed that was not reached is left out.
     Snapshots(Vec<SnapshotsRead>),
     /// Entries were committed on this node.
@@ -113,6 +120,15 @@ pub enum ServerEffect {
         feed: FeedId,
         /// Which documents, at least one.
         documents: Vec<DocId>,
+    },
+    /// Prove the entries of an own feed.
+    Prove(FeedId),
+    /// Put entries back into an own feed that were lost or damaged there.
+    BringBack {
+        /// Which feed.
+        feed: FeedId,
+        /// Each with its number.
+        entries: Vec<(u64, Entry)>,
     },
     /// Read the feed's entries above `after`.
     Read {

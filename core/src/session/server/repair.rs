@@ -8,7 +8,7 @@ use crate::limits;
 use crate::reconcile::Answer;
 use crate::record::PROJECTION_VERSION;
 use crate::wire::bootstrap::Snapshot;
-use crate::wire::{Fetched, Frame, Repair};
+use crate::wire::{Fetched, Frame, Repair, Wanted};
 
 /// Questions under way: one, and one about a feed that was revoked meanwhile.
 const COMPARISONS: usize = 2;
@@ -43,16 +43,23 @@ impl ServerSession {
             Repair::Fetch { feed, documents } => {
                 self.count_question()?;
                 // What others let be read comes in order, where each page is judged and noted, or not at all.
-                let is_own = self.feeds.get(&feed).is_some_and(|known| known.granted.is_none());
                 match documents.last() {
-                    Some(_) if is_own => {
+                    Some(_) if self.is_own(feed) => {
                         effects.push(ServerEffect::Fetch { feed, documents });
                         Ok(())
                     }
                     last => self.fetched(nothing(feed, last.copied()), effects),
                 }
             }
-            Repair::Agreed { .. } | Repair::Compared { .. } | Repair::Fetched(_) => {
+            Repair::Prove { feed } => {
+                self.count_question()?;
+                self.of_own(feed, ServerEffect::Prove(feed), effects)
+            }
+            Repair::BringBack { feed, entries } => {
+                self.count_question()?;
+                self.of_own(feed, ServerEffect::BringBack { feed, entries }, effects)
+            }
+            Repair::Agreed { .. } | Repair::Compared { .. } | Repair::Fetched(_) | Repair::Wanted { .. } => {
                 Err(goodbye(Reason::BadFrame, "a device sent an answer that only a server gives"))
             }
         }
@@ -91,6 +98,29 @@ impl ServerSession {
             open.documents.push(part);
         }
         self.send(&Frame::Repair(Repair::Fetched(Fetched { upto, erasures, ..open })), effects)
+    }
+
+    /// What is wanted of an own feed; nothing of any other.
+    fn of_own(&mut self, feed: FeedId, effect: ServerEffect, effects: &mut Vec<ServerEffect>) -> Result<(), Goodbye> {
+        if !self.is_own(feed) {
+            return self.wanted(feed, Vec::new(), effects);
+        }
+        effects.push(effect);
+        Ok(())
+    }
+
+    fn is_own(&self, feed: FeedId) -> bool {
+        self.feeds.get(&feed).is_some_and(|known| known.granted.is_none())
+    }
+
+    pub(super) fn wanted(
+        &mut self,
+        feed: FeedId,
+        entries: Vec<Wanted>,
+        effects: &mut Vec<ServerEffect>,
+    ) -> Result<(), Goodbye> {
+        self.comparing = self.comparing.saturating_sub(1);
+        self.send(&Frame::Repair(Repair::Wanted { feed, entries }), effects)
     }
 
     fn count_question(&mut self) -> Result<(), Goodbye> {

@@ -39,7 +39,13 @@ fn row(frame: &Frame) -> Row {
     match frame {
         Frame::Hello(_) => Row::Opens,
         Frame::Cursors(_) | Frame::Digests(_) => Row::Claims,
-        Frame::Repair(Repair::Locate { .. } | Repair::Compare { .. } | Repair::Fetch { .. }) => Row::Asks,
+        Frame::Repair(
+            Repair::Locate { .. }
+            | Repair::Compare { .. }
+            | Repair::Fetch { .. }
+            | Repair::Prove { .. }
+            | Repair::BringBack { .. },
+        ) => Row::Asks,
         // What others wrote: `nobody_but_a_person_brings_back_what_others_wrote`.
         Frame::Push { .. } | Frame::Repair(Repair::Offer { .. }) => Row::Writes,
         Frame::Renew(_) => Row::Renews,
@@ -50,7 +56,7 @@ fn row(frame: &Frame) -> Row {
         | Frame::Bootstrap { .. }
         | Frame::FeedGranted(_)
         | Frame::FeedRevoked(_)
-        | Frame::Repair(Repair::Agreed { .. } | Repair::Compared { .. } | Repair::Fetched(_))
+        | Frame::Repair(Repair::Agreed { .. } | Repair::Compared { .. } | Repair::Fetched(_) | Repair::Wanted { .. })
         | Frame::More(_) => Row::OfTheServer,
     }
 }
@@ -66,6 +72,10 @@ fn named(frame: &Frame) -> Vec<FeedId> {
         // An answer to whoever asks about a feed names it and, where it may not be read, says nothing else.
         Frame::Repair(Repair::Compared { answers, .. }) if answers.is_empty() => Vec::new(),
         Frame::Repair(Repair::Agreed { feed, .. } | Repair::Compare { feed, .. } | Repair::Compared { feed, .. }) => {
+            vec![*feed]
+        }
+        Frame::Repair(Repair::Wanted { entries, .. }) if entries.is_empty() => Vec::new(),
+        Frame::Repair(Repair::Prove { feed } | Repair::Wanted { feed, .. } | Repair::BringBack { feed, .. }) => {
             vec![*feed]
         }
         Frame::Repair(Repair::Fetched(fetched)) if fetched.documents.is_empty() => Vec::new(),
@@ -339,6 +349,11 @@ async fn what_a_feed_holds_is_compared_with_whom_the_judge_lets_read_it() {
                 panic!("a {} gets an answer", who.role)
             };
             assert_eq!((fetched.documents, fetched.erasures), (Vec::new(), Vec::new()), "a {}", who.role);
+            // What is wrong with somebody else's feed is for their own devices.
+            for step in [Repair::Prove { feed }, Repair::BringBack { feed, entries: Vec::new() }] {
+                rogue.say(&Frame::Repair(step)).await;
+                assert_eq!(rogue.hear().await, Some(Frame::Repair(Repair::Wanted { feed, entries: Vec::new() })));
+            }
             let may_read = expected.granted.contains_key(&feed);
             assert_eq!((of, answers.len()), (feed, usize::from(may_read)), "a {}", who.role);
         }
@@ -428,6 +443,9 @@ fn samples(feed: FeedId) -> Vec<Frame> {
         Frame::Repair(Repair::Offer { batch: 1, feeds: Vec::new() }),
         Frame::Repair(Repair::Fetch { feed, documents: Vec::new() }),
         Frame::Repair(Repair::Fetched(fetched)),
+        Frame::Repair(Repair::Prove { feed }),
+        Frame::Repair(Repair::Wanted { feed, entries: Vec::new() }),
+        Frame::Repair(Repair::BringBack { feed, entries: Vec::new() }),
         Frame::Credit { bytes: 1 },
         Frame::Renew(Token("token".to_owned())),
         Frame::Goodbye(goodbye),

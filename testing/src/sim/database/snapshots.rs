@@ -6,6 +6,7 @@ use fitme_core::id::{DocId, FeedId};
 use fitme_core::limits;
 use fitme_core::record::PROJECTION_VERSION;
 use fitme_core::session::{Place, SnapshotsAsked, SnapshotsRead};
+use fitme_core::wire::Fetched;
 use fitme_core::wire::bootstrap::{Listed, Pass, Snapshot};
 use uuid::Uuid;
 
@@ -43,6 +44,42 @@ impl Database {
             Some(read)
         })
     }
+
+    /// `bootstrap::single_documents`, all in one page.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub fn single_documents(&self, account: Uuid, feed: FeedId, asked: &[DocId]) -> Result<Fetched, Away> {
+        self.read(|inner| {
+            let (tables, upto) = (&inner.tables, asked.last().copied());
+            let mut fetched = Fetched {
+                feed,
+                upto,
+                projection_version: PROJECTION_VERSION,
+                documents: Vec::new(),
+                erasures: Vec::new(),
+            };
+            let place = Place { from: 0, upto: u64::MAX, pass: Pass::Rest, last: None };
+            for doc_id in asked {
+                let Some(document) = tables.documents.get(&(account, *doc_id)).filter(|row| row.feed == feed) else {
+                    continue;
+                };
+                let erasure = document.erased.and_then(|(seq, _)| Some((seq, entry(tables.entries.get(feed, seq)?))));
+                match erasure {
+                    Some(erasure) => fetched.erasures.push(erasure),
+                    None => fetched.documents.push(single(tables, account, feed, *doc_id, place)),
+                }
+            }
+            fetched
+        })
+    }
+}
+
+/// The merge may be behind: what the snapshot lacks comes with it.
+fn single(tables: &Tables, account: Uuid, feed: FeedId, doc_id: DocId, place: Place) -> Snapshot {
+    let merged = tables.snapshots.get(&(feed, doc_id)).cloned().unwrap_or_default();
+    let row = SnapshotRow { quarantined: Some(String::new()), ..merged };
+    document(tables, account, feed, doc_id, &row, place)
 }
 
 fn page(tables: &Tables, account: Uuid, asked: SnapshotsAsked, max_bytes: usize) -> SnapshotsRead {
