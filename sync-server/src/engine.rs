@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fitme_core::entry::Entry;
-use fitme_core::id::FeedId;
+use fitme_core::id::{ActorId, FeedId};
 use fitme_core::limits;
 use fitme_core::reconcile::{Answer, Question};
 use fitme_core::session::{Echo, ServerEffect, ServerEvent, Settled};
-use fitme_core::wire::{FeedPush, Token};
+use fitme_core::wire::{Cursors, FeedPush, Token};
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::auth::Device;
 use crate::bootstrap;
 use crate::clock::Clock;
 use crate::fanout::Fanout;
-use crate::feeds;
+use crate::feeds::{self, Named};
 use crate::hints::Hints;
 use crate::ingest::{Committed, Ingest};
 use crate::live_sign_ins::LiveSignIns;
@@ -127,10 +127,7 @@ impl Engine {
             ServerEffect::Close(message) => Performed::Close(message),
             ServerEffect::Renew(token) => Performed::Renew(token),
             ServerEffect::Ingest { batch, feeds, offered } => Performed::Ingest { batch, feeds, offered },
-            ServerEffect::LoadAccount { cursors, actors } => {
-                let account = Box::pin(feeds::load_account(&self.pool, device.account, &cursors, &actors)).await?;
-                Performed::Event(ServerEvent::Account(account))
-            }
+            ServerEffect::LoadAccount { cursors, actors } => self.load_account(device, &cursors, &actors, None).await?,
             ServerEffect::RenewEpochs(diverged) => {
                 tracing::warn!(feeds = diverged.len(), "a device holds another history of its feeds; they start anew");
                 Box::pin(feeds::renew_epochs(&self.pool, device.account, &diverged)).await?;
@@ -221,8 +218,23 @@ impl Engine {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn numbers(&self, account: Uuid) -> Result<Vec<FeedId>, sqlx::Error> {
-        Box::pin(feeds::numbers(&self.pool, account)).await
+    pub async fn named(&self, account: Uuid) -> Result<Named, sqlx::Error> {
+        Box::pin(feeds::named(&self.pool, account)).await
+    }
+
+    /// Performs [`ServerEffect::LoadAccount`] for who knows already what grants name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load_account(
+        &self,
+        device: Device,
+        cursors: &Cursors,
+        actors: &[ActorId],
+        named: Option<Named>,
+    ) -> Result<Performed, sqlx::Error> {
+        let account = Box::pin(feeds::load_account(&self.pool, device.account, cursors, actors, named)).await?;
+        Ok(Performed::Event(ServerEvent::Account(account)))
     }
 
     /// Has a push accepted or refused. Every entry gets a receipt, also when the database is away: then it is to be

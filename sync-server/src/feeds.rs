@@ -1,6 +1,7 @@
 //! What sessions read of feeds. Nothing here loads a document: a reconnect with nothing new costs index lookups only.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fitme_core::collection::Collection;
@@ -16,7 +17,7 @@ use crate::audit::reads::{self, Read};
 use crate::auth::Device;
 use crate::bytes::random_bytes;
 use crate::db::{wall, whose};
-use crate::grants::{self, Granted};
+use crate::grants::{self, Granted, Naming};
 
 /// How far a feed has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct FeedHead {
 }
 
 /// Reads an account as of one moment: its feeds, their digests at `cursors`, and the last accepted entry of those of
-/// `actors` that write for one of its devices.
+/// `actors` that write for one of its devices. `named` spares reading again what grants name.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -39,10 +40,15 @@ pub async fn load_account(
     account: Uuid,
     cursors: &Cursors,
     actors: &[ActorId],
+    named: Option<Named>,
 ) -> Result<Account, sqlx::Error> {
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
     let moment = moment(&mut tx, account).await?;
-    let feeds = read_feeds(&mut tx, account, &moment, cursors).await?;
+    let grants = match named {
+        Some(named) if named.version == moment.version => named.grants,
+        _ => naming(&mut tx, account, moment.version).await?,
+    };
+    let feeds = read_feeds(&mut tx, account, &grants, &moment, cursors).await?;
     let actors = if actors.is_empty() { Vec::new() } else { read_tips(&mut tx, account, actors).await? };
     Ok(Account {
         installation: Installation(fixed(&moment.installation)),
@@ -54,21 +60,32 @@ pub async fn load_account(
     })
 }
 
-/// The numbers of the account's own feeds and of those that grants to it name, whether the judge lets it read them or not.
+/// What an account's sessions may have to be told of.
+#[derive(Debug)]
+pub struct Named {
+    /// Its own feeds, and those that grants to it name, whether the judge lets it read them or not.
+    pub feeds: Vec<FeedId>,
+    /// Holds for as long as nothing is granted to the account or taken from it.
+    version: Option<i64>,
+    grants: Vec<Naming>,
+}
+
+/// Reads which feeds a session of `account` has to hear of before the account is read.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn numbers(pool: &PgPool, account: Uuid) -> Result<Vec<FeedId>, sqlx::Error> {
-    let mut tx = wall::of(pool, &[account]).await?;
-    let numbers = sqlx::query_scalar!(
-        r#"SELECT COALESCE(array_agg(feed), '{}') AS "feeds!" FROM (
-               SELECT feed FROM feeds WHERE account = $1 UNION ALL SELECT feed FROM grants_now WHERE grantee = $1
-           ) AS both_kinds"#,
-        account
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    Ok(numbers.into_iter().map(|feed| FeedId(feed.cast_unsigned())).collect())
+pub async fn named(pool: &PgPool, account: Uuid) -> Result<Named, sqlx::Error> {
+    let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
+    let version = moment(&mut tx, account).await?.version;
+    let grants = naming(&mut tx, account, version).await?;
+    let own = sqlx::query_scalar!("SELECT feed FROM feeds WHERE account = $1", account).fetch_all(&mut *tx).await?;
+    let others = grants.iter().flat_map(|grant| &grant.feeds);
+    let feeds = own.iter().chain(others).map(|feed| FeedId(feed.cast_unsigned())).collect();
+    Ok(Named { feeds, version, grants })
+}
+
+async fn naming(db: &mut PgConnection, account: Uuid, version: Option<i64>) -> Result<Vec<Naming>, sqlx::Error> {
+    if version.is_some() { grants::naming(db, account).await } else { Ok(Vec::new()) }
 }
 
 /// Reads what others grant `account` now.
@@ -78,7 +95,8 @@ pub async fn numbers(pool: &PgPool, account: Uuid) -> Result<Vec<FeedId>, sqlx::
 pub async fn load_grants(pool: &PgPool, account: Uuid) -> Result<Grants, sqlx::Error> {
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
     let moment = moment(&mut tx, account).await?;
-    let mut feeds = read_feeds(&mut tx, account, &moment, &Cursors::default()).await?;
+    let grants = naming(&mut tx, account, moment.version).await?;
+    let mut feeds = read_feeds(&mut tx, account, &grants, &moment, &Cursors::default()).await?;
     feeds.retain(|feed| feed.owner != account.into_bytes());
     Ok(Grants { version: moment.grants_version(), feeds })
 }
@@ -114,18 +132,18 @@ async fn moment(db: &mut PgConnection, account: Uuid) -> Result<Moment, sqlx::Er
 async fn read_feeds(
     db: &mut PgConnection,
     account: Uuid,
+    grants: &[Naming],
     moment: &Moment,
     cursors: &Cursors,
 ) -> Result<Vec<AccountFeed>, sqlx::Error> {
-    let named = if moment.version.is_some() { grants::naming(db, account).await? } else { Vec::new() };
-    let accounts: BTreeSet<_> = named.iter().map(|named| named.owner).chain([account]).collect();
+    let accounts: BTreeSet<_> = grants.iter().map(|grant| grant.owner).chain([account]).collect();
     let accounts = Vec::from_iter(accounts);
-    if !named.is_empty() {
+    if !grants.is_empty() {
         wall::enter(db, &accounts).await?;
     }
     let rows = read_rows(db, &accounts).await?;
     let places: HashMap<_, _> = rows.iter().filter_map(FeedRow::place).collect();
-    let granted = grants::readable(account, &named, &places, moment.clock_ms);
+    let granted = grants::readable(account, grants, &places, moment.clock_ms);
     let numbers: Vec<_> = rows.iter().map(|row| row.feed).collect();
     let behind = read_behind(db, &numbers).await?;
     let mut feeds: Vec<_> = rows
@@ -144,8 +162,7 @@ async fn read_feeds(
 /// entry is. Few are, and the index that is asked has no others.
 async fn read_behind(db: &mut PgConnection, feeds: &[i64]) -> Result<HashMap<FeedId, Merged>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT feed, COALESCE(clean_seq, merged_seq) AS "clean!", merged_seq FROM merge_queue
-           WHERE feed = ANY ($1) AND (merged_seq < head_seq OR clean_seq IS NOT NULL)"#,
+        r#"SELECT feed AS "feed!", clean_seq AS "clean!", merged_seq AS "merged_seq!" FROM merges_behind($1)"#,
         feeds
     )
     .fetch_all(db)
@@ -200,47 +217,45 @@ async fn read_digests(db: &mut PgConnection, feeds: &mut [AccountFeed], cursors:
     Ok(())
 }
 
-/// All feeds of these accounts, ascending, column by column: a trainer has a thousand, and to take apart a row of its own
-/// for each costs five times as much.
+/// All feeds of these accounts, ascending. There is a row for each of the few places that feeds have, and in it a column for
+/// all of them: a trainer has a thousand, and a row of its own for each costs five times as much.
 async fn read_rows(db: &mut PgConnection, accounts: &[Uuid]) -> Result<Vec<FeedRow>, sqlx::Error> {
-    let columns = sqlx::query_as!(
-        FeedColumns,
-        r#"SELECT COALESCE(array_agg(feed), '{}') AS "feeds!", COALESCE(array_agg(account), '{}') AS "accounts!",
-                  COALESCE(array_agg(collection), '{}') AS "collections!", COALESCE(array_agg(scope), '{}') AS "scopes!",
-                  COALESCE(array_agg(head_seq), '{}') AS "heads!",
-                  COALESCE(string_agg(epoch || digest, ''), '') AS "epochs_and_digests!"
-           FROM feeds WHERE account = ANY ($1)"#,
+    let places = sqlx::query_as!(
+        FeedsOfPlace,
+        r#"SELECT collection, scope, array_agg(feed) AS "feeds!", array_agg(account) AS "accounts!",
+                  array_agg(head_seq) AS "heads!", string_agg(epoch || digest, '') AS "epochs_and_digests!"
+           FROM feeds WHERE account = ANY ($1) GROUP BY collection, scope"#,
         accounts
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    let mut rows: Vec<_> = columns.into_rows().collect();
+    let mut rows: Vec<_> = places.into_iter().flat_map(FeedsOfPlace::into_rows).collect();
     rows.sort_unstable_by_key(|row| row.feed);
     Ok(rows)
 }
 
-struct FeedColumns {
+/// The feeds of one collection and scope.
+struct FeedsOfPlace {
+    collection: String,
+    scope: String,
     feeds: Vec<i64>,
     accounts: Vec<Uuid>,
-    collections: Vec<String>,
-    scopes: Vec<String>,
     heads: Vec<i64>,
     /// 8 and 16 bytes of each feed.
     epochs_and_digests: Vec<u8>,
 }
 
-impl FeedColumns {
+impl FeedsOfPlace {
     fn into_rows(self) -> impl Iterator<Item = FeedRow> {
-        let names = self.collections.into_iter().zip(self.scopes);
-        let numbers = self.feeds.into_iter().zip(self.accounts).zip(self.heads);
+        let (collection, scope) = (Arc::<str>::from(self.collection), Arc::<str>::from(self.scope));
         let (histories, _) = self.epochs_and_digests.as_chunks::<24>();
         let histories: Vec<_> = histories.iter().map(|both| (fixed(&both[..8]), fixed(&both[8..]))).collect();
-        let rows = numbers.zip(names).zip(histories);
-        rows.map(|((((feed, account), head_seq), (collection, scope)), (epoch, digest))| FeedRow {
+        let numbers = self.feeds.into_iter().zip(self.accounts).zip(self.heads);
+        numbers.zip(histories).map(move |(((feed, account), head_seq), (epoch, digest))| FeedRow {
             feed,
             account,
-            collection,
-            scope,
+            collection: Arc::clone(&collection),
+            scope: Arc::clone(&scope),
             epoch: Epoch(epoch),
             head_seq,
             digest: Digest(u128::from_be_bytes(digest)),
@@ -251,8 +266,8 @@ impl FeedColumns {
 struct FeedRow {
     feed: i64,
     account: Uuid,
-    collection: String,
-    scope: String,
+    collection: Arc<str>,
+    scope: Arc<str>,
     epoch: Epoch,
     head_seq: i64,
     digest: Digest,
@@ -276,7 +291,7 @@ impl FeedRow {
         AccountFeed {
             feed: self.id(),
             owner: self.account.into_bytes(),
-            owner_name: granted.map(|granted| granted.shown_as.clone()).unwrap_or_default(),
+            owner_name: granted.map(|granted| Arc::clone(&granted.shown_as)).unwrap_or_default(),
             access: granted.map_or(Access::Write, |granted| granted.access),
             collection: self.collection,
             scope: self.scope,

@@ -2,6 +2,7 @@
 //! in the transaction that appends the grant.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fitme_core::collection::Collection;
@@ -17,20 +18,20 @@ pub struct Granted {
     /// How far.
     pub access: Access,
     /// The name under which the owner wants to be seen.
-    pub shown_as: String,
+    pub shown_as: Arc<str>,
 }
 
-/// A feed that a grant names, whether the grant holds at this moment or not.
+/// A grant as it names its owner's feeds, whether it holds at this moment or not.
 #[derive(Debug)]
-pub struct Named {
-    /// Whose it is.
+pub struct Naming {
+    /// Whose they are.
     pub owner: Uuid,
-    /// Its number.
-    pub feed: i64,
+    /// Their numbers.
+    pub feeds: Vec<i64>,
     /// How far the grant goes.
     pub access: String,
     /// The name under which the owner wants to be seen.
-    pub shown_as: String,
+    pub shown_as: Arc<str>,
     /// Valid from then on.
     pub from_ms: Option<i64>,
     /// Valid before then.
@@ -72,79 +73,72 @@ async fn permit_rows(db: &mut PgConnection, pairs: &[(Uuid, Uuid)]) -> Result<Ve
     .await
 }
 
-/// The feeds that others' grants to `grantee`, who is in the transaction's list, name; in the order of their owners. They come
-/// column by column, as a trainer's feeds do.
+/// Others' grants to `grantee`, who is in the transaction's list, by their owners; of one owner the later ones come later.
+/// There is a row for each grant and none for each feed: a trainer has a thousand.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn naming(db: &mut PgConnection, grantee: Uuid) -> Result<Vec<Named>, sqlx::Error> {
-    let columns = sqlx::query!(
-        r#"SELECT COALESCE(array_agg(account), '{}') AS "owners!", COALESCE(array_agg(feed), '{}') AS "feeds!",
-                  COALESCE(array_agg(access), '{}') AS "access!", COALESCE(array_agg(shown_as), '{}') AS "shown_as!",
-                  COALESCE(array_agg(from_ms), '{}') AS "from_ms!: Vec<Option<i64>>",
-                  COALESCE(array_agg(until_ms), '{}') AS "until_ms!: Vec<Option<i64>>",
-                  COALESCE(string_agg(grant_id, ''), '') AS "grant_ids!"
-           FROM grants_now WHERE grantee = $1"#,
+pub async fn naming(db: &mut PgConnection, grantee: Uuid) -> Result<Vec<Naming>, sqlx::Error> {
+    let mut rows = sqlx::query!(
+        r#"SELECT account, grant_id, access, shown_as, from_ms, until_ms, array_agg(feed) AS "feeds!"
+           FROM grants_now WHERE grantee = $1 GROUP BY account, grant_id, access, shown_as, from_ms, until_ms"#,
         grantee
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    let places = columns.owners.into_iter().zip(columns.feeds);
-    let terms = columns.access.into_iter().zip(columns.shown_as);
-    let times = columns.from_ms.into_iter().zip(columns.until_ms);
-    let named = places.zip(terms).zip(times).map(|(((owner, feed), (access, shown_as)), (from_ms, until_ms))| Named {
-        owner,
-        feed,
-        access,
-        shown_as,
-        from_ms,
-        until_ms,
+    rows.sort_unstable_by(|a, b| (a.account, &a.grant_id).cmp(&(b.account, &b.grant_id)));
+    let grants = rows.into_iter().map(|row| Naming {
+        owner: row.account,
+        feeds: row.feeds,
+        access: row.access,
+        shown_as: row.shown_as.into(),
+        from_ms: row.from_ms,
+        until_ms: row.until_ms,
     });
-    // Of two grants of one feed the later one says how its owner wants to be seen.
-    let (grant_ids, _) = columns.grant_ids.as_chunks::<16>();
-    let mut named: Vec<_> = named.zip(grant_ids).collect();
-    named.sort_unstable_by_key(|(named, grant_id)| (named.owner, named.feed, **grant_id));
-    Ok(named.into_iter().map(|(named, _)| named).collect())
+    Ok(grants.collect())
 }
 
-/// Those of the named feeds that the judge lets `grantee` read. `named` is in the order of its owners; `places` is what
-/// feeds are.
+/// Those of the named feeds that the judge lets `grantee` read. `grants` are by their owners, and of two that name one feed
+/// the later one says how its owner wants to be seen; `places` is what feeds are.
 #[must_use]
 pub fn readable(
     grantee: Uuid,
-    named: &[Named],
+    grants: &[Naming],
     places: &HashMap<FeedId, Place<'_>>,
     now_ms: i64,
 ) -> HashMap<FeedId, Granted> {
-    let mut granted = HashMap::new();
-    for of_owner in named.chunk_by(|a, b| a.owner == b.owner) {
-        let permits: Vec<_> = of_owner.iter().filter_map(|named| named.permit(places)).collect();
-        for named in of_owner {
-            let Some(place) = places.get(&named.feed()) else { continue };
+    let mut granted = HashMap::with_capacity(places.len());
+    for of_owner in grants.chunk_by(|a, b| a.owner == b.owner) {
+        let permits: Vec<_> = of_owner.iter().flat_map(|grant| grant.permits(places)).collect();
+        for (grant, feed) in of_owner.iter().flat_map(|grant| grant.feeds().map(move |feed| (grant, feed))) {
+            let Some(place) = places.get(&feed) else { continue };
             let may = |action| judge(grantee.into_bytes(), action, *place, &permits, now_ms).is_ok();
             if may(Action::Read) {
                 let access = if may(Action::Write) { Access::Write } else { Access::Read };
-                granted.insert(named.feed(), Granted { access, shown_as: named.shown_as.clone() });
+                granted.insert(feed, Granted { access, shown_as: Arc::clone(&grant.shown_as) });
             }
         }
     }
     granted
 }
 
-impl Named {
-    fn feed(&self) -> FeedId {
-        FeedId(self.feed.cast_unsigned())
+impl Naming {
+    fn feeds(&self) -> impl Iterator<Item = FeedId> {
+        self.feeds.iter().map(|feed| FeedId(feed.cast_unsigned()))
     }
 
-    /// `None` for what only a later version can have written.
-    fn permit(&self, places: &HashMap<FeedId, Place<'_>>) -> Option<Permit> {
-        let place = places.get(&self.feed())?;
-        Some(Permit {
-            collection: place.collection,
-            scope: place.scope.to_owned(),
-            access: Access::named(&self.access)?,
-            from_ms: self.from_ms,
-            until_ms: self.until_ms,
+    /// Without those that only a later version can have written.
+    fn permits(&self, places: &HashMap<FeedId, Place<'_>>) -> impl Iterator<Item = Permit> {
+        let access = Access::named(&self.access);
+        let places = self.feeds().filter_map(|feed| places.get(&feed));
+        places.zip(std::iter::repeat(access)).filter_map(|(place, access)| {
+            Some(Permit {
+                collection: place.collection,
+                scope: place.scope.to_owned(),
+                access: access?,
+                from_ms: self.from_ms,
+                until_ms: self.until_ms,
+            })
         })
     }
 }

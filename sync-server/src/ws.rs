@@ -341,17 +341,15 @@ impl Connection {
     /// or in the inbox. A device with too many feeds to name any is asked for none: their numbers are read first. Feeds that
     /// even so show only in the reading have it repeated.
     async fn load_account(&mut self, cursors: &Cursors, actors: &[ActorId]) -> Result<Performed, sqlx::Error> {
-        let load = || ServerEffect::LoadAccount { cursors: cursors.clone(), actors: actors.to_vec() };
         self.news.read(cursors.0.keys().copied());
-        if cursors.0.is_empty() {
-            self.news.read(self.engine.numbers(self.device.account).await?);
-        }
-        let performed = self.engine.perform(self.device, load()).await?;
+        let named = if cursors.0.is_empty() { Some(self.engine.named(self.device.account).await?) } else { None };
+        self.news.read(named.iter().flat_map(|named| named.feeds.iter().copied()));
+        let performed = self.engine.load_account(self.device, cursors, actors, named).await?;
         let Performed::Event(ServerEvent::Account(account)) = &performed else { return Ok(performed) };
         let own = account.feeds.iter().map(|feed| feed.feed).collect();
         let fresh = self.news.read(account.feeds.iter().map(|feed| feed.feed));
         self.news.keep_only(&own);
-        if fresh == 0 { Ok(performed) } else { self.engine.perform(self.device, load()).await }
+        if fresh == 0 { Ok(performed) } else { self.engine.load_account(self.device, cursors, actors, None).await }
     }
 }
 

@@ -696,9 +696,9 @@ fn granted_frame(feed: &AccountFeed) -> FeedGranted {
         feed: feed.feed,
         account: feed.owner,
         access: feed.access,
-        owner_name: feed.owner_name.clone(),
-        collection: feed.collection.clone(),
-        scope: feed.scope.clone(),
+        owner_name: feed.owner_name.as_ref().to_owned(),
+        collection: feed.collection.as_ref().to_owned(),
+        scope: feed.scope.as_ref().to_owned(),
         epoch: feed.epoch,
     }
 }

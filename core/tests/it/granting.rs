@@ -20,10 +20,10 @@ fn feed(feed: FeedId, owner: [u8; 16], head: u64) -> AccountFeed {
     AccountFeed {
         feed,
         owner,
-        owner_name: String::new(),
+        owner_name: "".into(),
         access: Access::Read,
-        collection: "workouts".to_owned(),
-        scope: String::new(),
+        collection: "workouts".into(),
+        scope: "".into(),
         epoch: Epoch([3; 8]),
         head,
         head_digest: Digest::default(),

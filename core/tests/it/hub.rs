@@ -247,10 +247,10 @@ impl Hub {
                 .map(|(id, feed)| AccountFeed {
                     feed: *id,
                     owner: [9; 16],
-                    owner_name: String::new(),
+                    owner_name: "".into(),
                     access: Access::Write,
-                    collection: feed.collection.name().to_owned(),
-                    scope: feed.scope.to_owned(),
+                    collection: feed.collection.name().into(),
+                    scope: feed.scope.into(),
                     epoch: feed.epoch,
                     head: feed.entries.len() as u64,
                     head_digest: feed.digest(feed.entries.len() as u64).unwrap_or_default(),

@@ -30,7 +30,7 @@ async fn an_account_is_read_with_the_digests_at_the_devices_cursors() {
 
     let feed = async |at: u64| {
         let cursors = Cursors([(moods, at), (meals, 0)].into());
-        let account = load_account(&node.server, ana.account, &cursors, &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &cursors, &[], None).await.unwrap();
         let numbers: Vec<_> = account.feeds.iter().map(|feed| feed.feed).collect();
         assert!(numbers.is_sorted() && numbers.len() == 14, "{numbers:?}");
         assert!(!numbers.contains(&ben.feed(Collection::Moods)));
@@ -55,7 +55,8 @@ async fn the_last_accepted_entry_of_an_actor_is_told_to_its_own_account_only() {
     let last = entries[1].id();
     node.push(phone.device, ana.feed(Collection::Moods), entries).await;
     let actors = [phone.actor, ActorId([9; 16])];
-    let tips = async |account| load_account(&node.server, account, &Cursors::default(), &actors).await.unwrap().actors;
+    let tips =
+        async |account| load_account(&node.server, account, &Cursors::default(), &actors, None).await.unwrap().actors;
     assert_eq!(tips(ana.account).await, [(phone.actor, last)]);
     assert_eq!(tips(ben.account).await, []);
 }
@@ -93,7 +94,7 @@ async fn a_renewed_epoch_is_the_one_that_is_read() {
     let (ana, ben) = (node.person().await, node.person().await);
     let moods = ana.feed(Collection::Moods);
     let epochs = async || {
-        let account = load_account(&node.server, ana.account, &Cursors::default(), &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &Cursors::default(), &[], None).await.unwrap();
         account.feeds.into_iter().map(|feed| (feed.feed, feed.epoch)).collect::<Vec<_>>()
     };
     let before = epochs().await;

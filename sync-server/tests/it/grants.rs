@@ -219,7 +219,7 @@ async fn a_service_is_granted_what_it_is_for_without_an_invitation_and_nothing_e
     grant["purpose"] = json!("insights");
     assert_eq!(code(&cast.consent(&grant).await.1), "accepted");
     let shown = feeds::load_grants(&cast.node.server, Uuid::from_bytes(insights.account)).await.unwrap();
-    assert!(matches!(&shown.feeds[..], [feed] if feed.collection == "workouts"), "{shown:?}");
+    assert!(matches!(&shown.feeds[..], [feed] if &*feed.collection == "workouts"), "{shown:?}");
 }
 
 /// Everybody may let a service see something: it is not full when a person would be.

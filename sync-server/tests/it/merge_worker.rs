@@ -225,7 +225,7 @@ async fn a_document_that_cannot_be_merged_is_set_aside_and_its_feed_goes_on() {
     assert!(reason(stored(&node.pool, moods, lying.doc_id).await).contains("not the one"));
     // Devices keep the commands of what is not merged until somebody has decided about it.
     let told = async || {
-        let account = load_account(&node.server, ana.account, &Cursors::default(), &[]).await.unwrap();
+        let account = load_account(&node.server, ana.account, &Cursors::default(), &[], None).await.unwrap();
         account.feeds.iter().find(|feed| feed.feed == moods).unwrap().merged
     };
     assert_eq!(told().await, 0);

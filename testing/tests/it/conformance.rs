@@ -91,14 +91,14 @@ impl Both {
     }
 
     async fn load_account(&self, account: Uuid, cursors: &Cursors, actors: &[ActorId]) {
-        let real = feeds::load_account(&self.pool, account, cursors, actors).await.unwrap();
+        let real = feeds::load_account(&self.pool, account, cursors, actors, None).await.unwrap();
         let modelled = self.model.load_account(account, cursors, actors).unwrap();
         assert_eq!(comparable(real), comparable(modelled));
     }
 
     async fn numbers_and_grants(&self, account: Uuid) {
         let (mut real, mut modelled) =
-            (feeds::numbers(&self.pool, account).await.unwrap(), self.model.numbers(account).unwrap());
+            (feeds::named(&self.pool, account).await.unwrap().feeds, self.model.numbers(account).unwrap());
         real.sort_unstable();
         modelled.sort_unstable();
         assert_eq!(real, modelled, "numbers of {account}");

@@ -197,13 +197,13 @@ pub struct AccountFeed {
     /// Whose it is.
     pub owner: [u8; 16],
     /// How the owner wants to be seen; empty for own feeds.
-    pub owner_name: String,
+    pub owner_name: Arc<str>,
     /// Whether the account may write to it.
     pub access: Access,
     /// Collection name.
-    pub collection: String,
+    pub collection: Arc<str>,
     /// Scope within it.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// Its epoch.
     pub epoch: Epoch,
     /// The last number given.

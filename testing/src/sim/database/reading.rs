@@ -9,7 +9,7 @@ use fitme_core::policy::{Access, Action, Place, judge};
 use fitme_core::session::{Account, AccountFeed, Grants, Page, Received};
 use fitme_core::wire::Cursors;
 use sync_server::feeds::Asked;
-use sync_server::grants::{self, Granted, Named};
+use sync_server::grants::{self, Granted, Naming};
 use sync_server::ingest::check::Target;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ impl Database {
         })
     }
 
-    /// `feeds::numbers`.
+    /// The feeds of `feeds::named`.
     ///
     /// # Errors
     /// When the database is away.
@@ -135,8 +135,8 @@ impl Database {
 
 fn readable(inner: &Inner, account: Uuid, cursors: &Cursors) -> Vec<AccountFeed> {
     let tables = &inner.tables;
-    let named = named(tables, account);
-    let owners: BTreeSet<_> = named.iter().map(|named| named.owner).chain([account]).collect();
+    let grants = naming(tables, account);
+    let owners: BTreeSet<_> = grants.iter().map(|grant| grant.owner).chain([account]).collect();
     let rows: Vec<_> = tables.feeds.iter().filter(|(_, row)| owners.contains(&row.account)).collect();
     let place = |(feed, row): &(&FeedId, &FeedRow)| {
         let collection = Collection::named(&row.collection)?;
@@ -149,7 +149,7 @@ fn readable(inner: &Inner, account: Uuid, cursors: &Cursors) -> Vec<AccountFeed>
             (*feed, Place { owner: owner.into_bytes(), collection: *collection, scope })
         })
         .collect();
-    let granted = grants::readable(account, &named, &places, inner.now_ms);
+    let granted = grants::readable(account, &grants, &places, inner.now_ms);
     let is_readable = |(feed, row): &&(&FeedId, &FeedRow)| row.account == account || granted.contains_key(*feed);
     rows.iter()
         .filter(is_readable)
@@ -158,20 +158,20 @@ fn readable(inner: &Inner, account: Uuid, cursors: &Cursors) -> Vec<AccountFeed>
 }
 
 /// `grants::naming`, ascending by owner.
-fn named(tables: &Tables, grantee: Uuid) -> Vec<Named> {
+fn naming(tables: &Tables, grantee: Uuid) -> Vec<Naming> {
     if !tables.grantees.contains_key(&grantee) {
         return Vec::new();
     }
     let rows = tables.grants_now.iter().filter(|(_, row)| row.grantee == grantee);
-    let named = rows.map(|((owner, _, feed), row)| Named {
+    let grants = rows.map(|((owner, _, feed), row)| Naming {
         owner: *owner,
-        feed: feed.0.cast_signed(),
+        feeds: vec![feed.0.cast_signed()],
         access: row.access.clone(),
-        shown_as: row.shown_as.clone(),
+        shown_as: row.shown_as.as_str().into(),
         from_ms: row.from_ms,
         until_ms: row.until_ms,
     });
-    named.collect()
+    grants.collect()
 }
 
 fn account_feed(
@@ -187,8 +187,8 @@ fn account_feed(
         owner: row.account.into_bytes(),
         owner_name: granted.map(|granted| granted.shown_as.clone()).unwrap_or_default(),
         access: granted.map_or(Access::Write, |granted| granted.access),
-        collection: row.collection.clone(),
-        scope: row.scope.clone(),
+        collection: row.collection.as_str().into(),
+        scope: row.scope.as_str().into(),
         epoch: row.epoch,
         head: row.head,
         head_digest: row.digest,
