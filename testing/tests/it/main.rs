@@ -16,6 +16,7 @@ mod erase;
 mod erase_account;
 mod errors_doc;
 mod full_disk;
+mod invariants;
 mod kill;
 mod login_again;
 mod oidc;
