@@ -74,6 +74,9 @@ pub struct ServerSession {
     feeds: BTreeMap<FeedId, Feed>,
     /// Own entries whose receipts went out here and that were not echoed yet.
     own: BTreeMap<(FeedId, u64), EntryId>,
+    /// Feeds that somebody ended to share while this session was live. The device has removed what it had pushed into them, and its
+    /// receipts may come when the feed is shared again.
+    ended: BTreeSet<FeedId>,
     /// Payload bytes that the device has not confirmed.
     unconfirmed: u64,
     window: u64,
@@ -115,6 +118,7 @@ impl ServerSession {
             phase: Phase::Opening,
             feeds: BTreeMap::new(),
             own: BTreeMap::new(),
+            ended: BTreeSet::new(),
             unconfirmed: 0,
             window: limits::UNCONFIRMED_BYTES,
             ingesting: 0,
@@ -404,6 +408,7 @@ impl ServerSession {
         for gone in self.feeds.iter().filter_map(is_gone).collect::<Vec<_>>() {
             self.feeds.remove(&gone);
             self.own.retain(|(feed, _), _| *feed != gone);
+            self.ended.insert(gone);
             self.send(&Frame::FeedRevoked(gone), effects)?;
         }
         for granted in &grants.feeds {
@@ -488,7 +493,8 @@ impl ServerSession {
         for Own { feed, seq, id, echo } in settled.own {
             self.raise_head(feed, seq);
             let ahead = self.feeds.get(&feed).is_some_and(|feed| feed.sent < seq);
-            if ahead && echo != Echo::InFull && self.own.len() < OWN_REMEMBERED {
+            let is_held = echo != Echo::InFull && !self.ended.contains(&feed);
+            if ahead && is_held && self.own.len() < OWN_REMEMBERED {
                 self.own.insert((feed, seq), id);
             }
             if ahead && echo == Echo::Fresh && self.mode == Mode::Socket {
@@ -643,13 +649,14 @@ fn bad_frame(error: &WireError) -> Goodbye {
     goodbye(Reason::BadFrame, &error.to_string())
 }
 
-/// How an entry travels; `own` is its id if the device pushed it on this very connection.
+/// How an entry travels; `own` is its id if the device pushed it on this very connection. One that was emptied is not only named
+/// to its author either, who has perhaps taken it back with others that were refused because its document is erased.
 fn item(received: &Received, own: Option<EntryId>) -> Item {
     match own {
-        Some(id) => Item::Own(id),
-        None if received.emptied => {
+        _ if received.emptied => {
             Item::Emptied(Emptied { id: received.id, kind: received.entry.kind, doc_id: received.entry.doc_id })
         }
+        Some(id) => Item::Own(id),
         None => Item::Full(received.entry.clone()),
     }
 }

@@ -5,7 +5,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value;
 
-use super::{Command, RejectedHere, RejectedKey, RejectedWrite, Store, StoreError};
+use super::erase::JOURNAL_OWED;
+use super::{Command, RejectedHere, RejectedKey, RejectedWrite, Store, StoreError, set_meta};
 use crate::id::{DocId, EntryId, FeedId};
 use crate::policy::AccountId;
 use crate::wire::{self, Receipt};
@@ -47,18 +48,26 @@ impl Store {
         Ok(count)
     }
 
-    /// Takes a receipt for what was under way when its feed was removed. What the server has after all is theirs and is not kept.
+    /// Takes a receipt for what was under way when its feed was removed. What the server has after all is theirs and is not kept,
+    /// to the last byte.
     pub(super) fn settle_kept(&mut self, entry: EntryId, receipt: &Receipt) -> Result<(), StoreError> {
         match receipt {
             Receipt::Accepted(_) | Receipt::Duplicate { .. } => {
-                self.conn.execute("DELETE FROM rejected_for WHERE entry_id = ?", [entry.as_bytes()])?
+                let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                if tx.execute("DELETE FROM rejected_for WHERE entry_id = ?", [entry.as_bytes()])? > 0 {
+                    set_meta(&tx, JOURNAL_OWED, &[])?;
+                }
+                tx.commit()?;
+                self.finish_erasing()?;
             }
-            Receipt::Rejected(why) => self.conn.execute(
-                "UPDATE rejected_for SET code = ?2, message = ?3 WHERE entry_id = ?1",
-                (entry.as_bytes(), &why.code, &why.message),
-            )?,
-            Receipt::Retry(_) => 0,
-        };
+            Receipt::Rejected(why) => {
+                self.conn.execute(
+                    "UPDATE rejected_for SET code = ?2, message = ?3 WHERE entry_id = ?1",
+                    (entry.as_bytes(), &why.code, &why.message),
+                )?;
+            }
+            Receipt::Retry(_) => {}
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Runs seeds of the simulator: `sim SEEDS` from the first one, or `sim replay 'SEED without STEPS'` to see one, line by line.
-//! What is found is shrunk and printed as a line that replays it. Both cores work, each as a process of its own: SQLite's
+//! What is found is shrunk and printed as a line that replays it, but by `sim first SEEDS`, which says only which seed it was. Both
+//! cores work, each as a process of its own: SQLite's
 //! allocator is one for a process.
 
 use std::process::{Command, ExitCode, Stdio};
@@ -21,11 +22,12 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["replay", line] => replay(line),
         ["part", first, step, last] => part(number(first), number(step), number(last)),
+        ["first", seeds] => first_to_fail(number(seeds)),
         [] => all(0, SEEDS),
         [seeds] => all(0, number(seeds)),
         [first, seeds] => all(number(first), number(seeds)),
         _ => {
-            eprintln!("sim [FIRST] SEEDS, or: sim replay 'SEED without STEPS'");
+            eprintln!("sim [FIRST] SEEDS, sim first SEEDS, or: sim replay 'SEED without STEPS'");
             ExitCode::FAILURE
         }
     }
@@ -68,6 +70,18 @@ fn part(first: u64, step: u64, last: u64) -> ExitCode {
         seed += step;
     }
     print!("{sum}");
+    ExitCode::SUCCESS
+}
+
+/// One after the other, until one fails.
+fn first_to_fail(seeds: u64) -> ExitCode {
+    be_quiet();
+    for seed in 0..seeds {
+        if let Some(broken) = run(&Script::of(seed), false).broken.first() {
+            println!("seed {seed}: {broken}");
+            return ExitCode::FAILURE;
+        }
+    }
     ExitCode::SUCCESS
 }
 

@@ -63,6 +63,11 @@ impl Connection {
         }
     }
 
+    /// Whose it is.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// A message came.
     pub fn receive(&mut self, message: &[u8]) {
         self.handle(ServerEvent::Message(message));

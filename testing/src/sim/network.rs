@@ -13,6 +13,7 @@ use rand::Rng;
 use super::check;
 use super::connection::Connection;
 use super::home::MayFork;
+use super::node::Node;
 use super::script::Dice;
 use super::words;
 use super::world::World;
@@ -158,7 +159,16 @@ impl World {
                         let entries = feeds
                             .into_iter()
                             .flat_map(|push| push.entries.into_iter().map(move |entry| (push.feed, entry)));
-                        self.links[link].pushes.insert(batch, entries.collect());
+                        let entries: Vec<_> = entries.collect();
+                        self.trace(|world| {
+                            let Link { home, process, .. } = world.links[link];
+                            let ids: Vec<_> = entries
+                                .iter()
+                                .map(|(feed, entry)| format!("{} of {} in {feed}", entry.id(), entry.doc_id))
+                                .collect();
+                            format!("{} ({process}) pushes {ids:?}", world.homes[home].name)
+                        });
+                        self.links[link].pushes.insert(batch, entries);
                     }
                     self.links[link].up.push_back(message);
                 }
@@ -195,6 +205,7 @@ impl World {
             self.count_frame(&frame);
             if matches!(&frame, Frame::Welcome(welcome) if welcome.want == Want::Nothing)
                 && self.homes[home].may_fork == MayFork::UntilWelcome
+                && !self.may_still_hear_of(home)
             {
                 self.homes[home].may_fork = MayFork::Never;
                 self.homes[home].forkable = self.homes[home].queued().unwrap_or_default();
@@ -279,6 +290,13 @@ impl World {
     /// Whether the words of a change are on the server all the same, in another one, or there are none.
     fn is_here(&self, owner: uuid::Uuid, doc_id: DocId, payload: &[u8]) -> bool {
         words::marks_in(payload).into_iter().all(|word| check::is_on_server(self, owner, doc_id, word))
+    }
+
+    /// Whether something may be under way that the home pushed before it was put back from a backup.
+    fn may_still_hear_of(&self, home: usize) -> bool {
+        let device = self.homes[home].device.device;
+        self.nodes.iter().any(Node::has_pushes)
+            || self.remains.iter().any(|remains| remains.connection.device().device == device)
     }
 
     fn count_frame(&mut self, frame: &Frame) {
