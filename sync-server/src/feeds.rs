@@ -45,7 +45,7 @@ pub async fn load_account(
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
     let moment = moment(&mut tx, account).await?;
     let grants = match named {
-        Some(named) if named.version == moment.version => named.grants,
+        Some(named) if named.version == moment.version && named.installation == moment.installation => named.grants,
         _ => naming(&mut tx, account, moment.version).await?,
     };
     let feeds = read_feeds(&mut tx, account, &grants, &moment, cursors).await?;
@@ -65,8 +65,9 @@ pub async fn load_account(
 pub struct Named {
     /// Its own feeds, and those that grants to it name, whether the judge lets it read them or not.
     pub feeds: Vec<FeedId>,
-    /// Holds for as long as nothing is granted to the account or taken from it.
+    /// Holds for as long as nothing is granted to the account or taken from it, in this database.
     version: Option<i64>,
+    installation: Vec<u8>,
     grants: Vec<Naming>,
 }
 
@@ -76,12 +77,12 @@ pub struct Named {
 /// When the database does not answer.
 pub async fn named(pool: &PgPool, account: Uuid) -> Result<Named, sqlx::Error> {
     let mut tx = wall::begin(pool, wall::BEGIN_READING, &[account]).await?;
-    let version = moment(&mut tx, account).await?.version;
+    let Moment { installation, version, .. } = moment(&mut tx, account).await?;
     let grants = naming(&mut tx, account, version).await?;
     let own = sqlx::query_scalar!("SELECT feed FROM feeds WHERE account = $1", account).fetch_all(&mut *tx).await?;
     let others = grants.iter().flat_map(|grant| &grant.feeds);
     let feeds = own.iter().chain(others).map(|feed| FeedId(feed.cast_unsigned())).collect();
-    Ok(Named { feeds, version, grants })
+    Ok(Named { feeds, version, installation, grants })
 }
 
 async fn naming(db: &mut PgConnection, account: Uuid, version: Option<i64>) -> Result<Vec<Naming>, sqlx::Error> {

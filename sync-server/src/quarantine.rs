@@ -123,7 +123,7 @@ fn told(changes: &[Waiting], entry: &Waiting, collection: &str) -> String {
     }
 }
 
-/// Takes an entry out of its record; with `replayed`, what it did is written again by the server in the same commit.
+/// Takes an entry out of its record; with `replayed`, what it did is written again by the server before.
 async fn take_out(pool: &PgPool, feed: i64, seq: i64, replayed: bool) -> Result<(), QuarantineError> {
     let place = lookup::place(pool, feed).await?.ok_or(QuarantineError::Unknown(feed))?;
     let doc_id = lookup::document_of(pool, &place, seq).await?.ok_or(QuarantineError::Unknown(feed))?;
@@ -135,11 +135,11 @@ async fn take_out(pool: &PgPool, feed: i64, seq: i64, replayed: bool) -> Result<
     let bad = changes.iter().find(|one| one.seq == seq).ok_or(QuarantineError::Unknown(feed))?;
     let change = ChangeHash::from_slice(&bad.change_hash).ok_or(QuarantineError::Unknown(feed))?;
     let now_ms = Clock::default().now_ms();
-    let mut entries = vec![Void { change, replayed }.entry(doc_id, now_ms, random_bytes())];
+    // First, and by itself: devices drop what they are told was written again, so it must have been.
     if replayed {
-        entries.push(written_again(&changes, doc_id, change, bad.device_time)?);
+        submit(pool, &place, written_again(&changes, doc_id, change, bad.device_time)?).await?;
     }
-    submit(pool, &place, entries).await?;
+    submit(pool, &place, Void { change, replayed }.entry(doc_id, now_ms, random_bytes())).await?;
     tracing::warn!(feed, seq, replayed, "an entry was taken out of its record by the operator");
     say(&match replayed {
         true => format!("entry {seq} of feed {feed} is taken out, and what it did is written again"),
@@ -161,10 +161,10 @@ fn written_again(
 }
 
 /// Like a device's push; running servers hear of it as they hear of each other's commits.
-async fn submit(pool: &PgPool, place: &Place, entries: Vec<Entry>) -> Result<(), QuarantineError> {
+async fn submit(pool: &PgPool, place: &Place, entry: Entry) -> Result<(), QuarantineError> {
     let ingest = Ingest::start(pool.clone(), |_| {});
     let server = Device { device: Uuid::nil(), account: place.account };
-    let push = FeedPush { feed: FeedId(place.feed.cast_unsigned()), entries };
+    let push = FeedPush { feed: FeedId(place.feed.cast_unsigned()), entries: vec![entry] };
     for receipt in ingest.submit(server, vec![push]).await.receipts {
         match receipt {
             Receipt::Accepted(_) | Receipt::Duplicate { .. } => {}

@@ -272,6 +272,10 @@ impl<'a> Writer<'a> {
         if row.erased {
             return Err(WriteError::Erased(doc_id));
         }
+        // Nothing of it could be read, or an audit took what was damaged: a change of nothing would begin a second history.
+        if row.heads.is_empty() {
+            return Err(StoreError::ComesAgain(doc_id).into());
+        }
         let (collection, author) = (collection_named(&row.collection)?, self.author(doc_id)?);
         let mut doc = self.open.take(self.conn, doc_id, &row)?;
         let payload = make(&mut doc, collection, &author, &mut self.ids())?;

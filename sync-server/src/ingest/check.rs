@@ -145,7 +145,7 @@ fn read(entry: &Entry, target: &Target) -> (Option<Change>, Option<Consent>, Sta
         return (None, None, erasure(entry, target));
     }
     if Void::of(entry).is_some() {
-        return (None, None, target.standing(|_| Standing::Open));
+        return (None, None, target.standing(erasable));
     }
     if entry.known_kind() != Some(EntryKind::Change) {
         return refused(Rejection::KindNotServed(entry.kind));
@@ -181,10 +181,15 @@ fn erasure(entry: &Entry, target: &Target) -> Standing {
     if !is_name || entry.payload.len() > limits::CAUSE_BYTES {
         return Standing::Rejected(Rejection::BadErasure);
     }
-    target.standing(|place| match place.collection.is_write_once() {
+    target.standing(erasable)
+}
+
+/// What permits or has ended something outlives nothing that hangs on it.
+fn erasable(place: &FeedPlace) -> Standing {
+    match place.collection.is_write_once() {
         true => Standing::Rejected(Rejection::KeptForEver),
         false => Standing::Open,
-    })
+    }
 }
 
 /// In a document with a derived id, the content check lets through no other first change than the genesis change.

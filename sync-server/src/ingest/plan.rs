@@ -343,7 +343,12 @@ impl Planner<'_> {
         if let Some(&seq) = self.known.entries.get(&(offer.feed, offer.id)) {
             return Some(Verdict::Duplicate { seq, entry_id: offer.id });
         }
-        let known = self.known.changes.get(&(offer.feed, offer.entry.doc_id, change.facts.hash));
+        let place = (offer.feed, offer.entry.doc_id, change.facts.hash);
+        // Every other replica is without it, whoever has it still.
+        if self.known.left_out.contains(&place) {
+            return Some(Verdict::Rejected(Rejection::DependsOnRejected));
+        }
+        let known = self.known.changes.get(&place);
         known.map(|&(seq, entry_id)| Verdict::Duplicate { seq, entry_id })
     }
 

@@ -8,6 +8,7 @@ use fitme_core::wire::{EntryKind, FeedPush};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::json;
+use sync_server::ingest::check::Origin;
 use uuid::Uuid;
 
 use super::home::{Home, MayFork, Process};
@@ -223,7 +224,7 @@ impl World {
             FeedPush { feed: own, entries: vec![unknown, garbage, mood.clone()] },
             FeedPush { feed: others, entries: vec![mood] },
         ];
-        let answer = self.nodes[node].submit(self.rogue, pushes, false);
+        let answer = self.nodes[node].submit(self.rogue, pushes, Origin::default());
         self.answers.push(answer);
     }
 }

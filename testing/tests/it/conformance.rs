@@ -19,7 +19,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use sync_server::auth::Device;
 use sync_server::feeds::{self, Asked};
-use sync_server::ingest::check::{Offer, Target, check};
+use sync_server::ingest::check::{Offer, Origin, Target, check};
 use sync_server::ingest::settle::{self, Settler, Settling};
 use sync_server::ingest::{Committed, Outcome};
 use sync_server::merge;
@@ -89,7 +89,8 @@ impl Both {
         let targets: BTreeMap<FeedId, Target> =
             feeds.iter().map(|push| (push.feed, self.model.target(push.feed))).collect();
         let offers = feeds.iter().flat_map(|push| push.entries.iter().map(|entry| (push.feed, entry.clone())));
-        offers.map(|(feed, entry)| Offer { of_others, ..check(feed, entry, &targets[&feed]) }).collect()
+        let origin = Origin { of_others, clock_offset_ms: None };
+        offers.map(|(feed, entry)| Offer { origin, ..check(feed, entry, &targets[&feed]) }).collect()
     }
 
     async fn load_account(&self, account: Uuid, cursors: &Cursors, actors: &[ActorId]) {
