@@ -24,7 +24,9 @@ pub enum ServerError {
     #[error("the certificates in FITME_CA_FILE cannot be used: {0}; name a PEM file with the authority's certificate")]
     BadCaFile(String),
     /// No connection.
-    #[error("the server at {url} cannot be reached: {reason}. Everything stays on this device and is sent later")]
+    #[error(
+        "the server at {url} cannot be reached: {reason}. What is recorded here stays and is sent by the next `fitme sync`; what only the server can do was not done: try it again"
+    )]
     Unreachable {
         /// Where.
         url: String,
@@ -32,7 +34,9 @@ pub enum ServerError {
         reason: String,
     },
     /// The connection broke.
-    #[error("the connection broke: {0}. Everything stays on this device and is sent later")]
+    #[error(
+        "the connection broke: {0}. What is recorded here stays and is sent by the next `fitme sync`; whether the server did what else was asked is not known: look, and try again"
+    )]
     Broken(String),
     /// The access token is not valid, or not any more: the next one is.
     #[error("the server does not take what it gave this device to prove itself: try again, or use `fitme login`")]

@@ -42,7 +42,7 @@ struct Address {
 /// # Errors
 /// Where the server cannot be reached, or refuses.
 pub async fn confirm(server: &str, token: &str) -> Result<Option<String>, ServerError> {
-    let confirmed: Option<Address> = Server::at(server)?.post("/v1/confirm", &json!({ "token": token })).await?;
+    let confirmed: Option<Address> = Server::at(server)?.post("/v1/confirm", &json!({ "token": token.trim() })).await?;
     Ok(confirmed.map(|address| address.email))
 }
 
@@ -59,7 +59,7 @@ pub async fn forgot_password(server: &str, email: &str) -> Result<(), ServerErro
 /// # Errors
 /// As [`confirm`].
 pub async fn reset_password(server: &str, token: &str, password: &str) -> Result<(), ServerError> {
-    Server::at(server)?.post("/v1/password/reset", &json!({ "token": token, "password": password })).await
+    Server::at(server)?.post("/v1/password/reset", &json!({ "token": token.trim(), "password": password })).await
 }
 
 /// Chooses a new password by the old one; every other device is signed out.

@@ -239,6 +239,7 @@ impl DeviceSession {
                 if let Some(ended) = store.revoke(feed, now_ms)? {
                     effects.push(DeviceEffect::Revoked(ended));
                 }
+                self.settle_owed(store)?;
                 self.locate(store, effects)
             }
             Frame::Receipts { batch, receipts } => self.receipts(store, batch, &receipts, now_ms, rng, effects),
@@ -433,11 +434,12 @@ impl DeviceSession {
         Ok(next.map(|(owner, batch)| (Some(owner), batch)))
     }
 
+    /// Nothing more comes of a feed that is not shared any more, also of what was accepted there before.
     fn settle_owed(&mut self, store: &mut Store) -> Result<(), SessionError> {
         if !self.owed.is_empty() {
             let mut owed = BTreeMap::new();
             for (feed, seq) in std::mem::take(&mut self.owed) {
-                if store.cursor(feed)?.is_none_or(|cursor| cursor < seq) {
+                if store.cursor(feed)?.is_some_and(|cursor| cursor < seq) {
                     owed.insert(feed, seq);
                 }
             }

@@ -32,7 +32,8 @@ fn what_was_taken_back_with_an_erased_record_is_not_named() {
     ["196", "324", "439", "498", "730"].into_iter().for_each(holds);
 }
 
-/// What Tom had written for Ann stayed readable in his own store when the server had it after all and she had ended what she shared.
+/// What Tom had written for Ann stayed readable in his own store when the server had it after all and she had ended what she shared;
+/// and his phone, whose last entry came back to nobody, never said that it was in sync.
 #[test]
 fn what_was_kept_for_another_and_is_hers_after_all_is_in_no_file() {
     holds("212");
