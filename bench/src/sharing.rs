@@ -80,7 +80,7 @@ fn reconnects(world: &World, peaks: &mut Peaks) -> Result<Vec<Line>> {
         let after = server.cpu()?;
         wall.push(times.percentile(50.0));
         // What both do anyway, in as long a time, is no part of a reconnect.
-        world.runtime.block_on(tokio::time::sleep(began.elapsed()));
+        world.runtime.block_on(async { tokio::time::sleep(began.elapsed()).await });
         let rested = server.cpu()?;
         let of_server = (after.0 - before.0) - (rested.0 - after.0);
         let of_postgres = (after.1 - before.1) - (rested.1 - after.1);
