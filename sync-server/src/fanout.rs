@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fitme_core::id::FeedId;
-use fitme_core::session::{Grants, Received};
+use fitme_core::session::{Grants, LiveEntries, Received, ServerEffect, ServerEvent, ServerSession};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -185,10 +185,48 @@ impl Subscription {
         self.inbox.arrived.notified().await;
     }
 
+    /// Tells a session what happened, and reads from then on what the session does. Returns what the session wants done.
+    pub fn tell(&mut self, news: News, session: &mut ServerSession) -> Vec<ServerEffect> {
+        let mut effects = Vec::new();
+        if let Some(grants) = news.grants {
+            self.read(grants.feeds.iter().map(|feed| feed.feed));
+            effects.extend(session.handle(ServerEvent::Regranted(grants)));
+            let live: BTreeSet<_> = session.feeds().collect();
+            if !live.is_empty() {
+                self.keep_only(&live);
+            }
+        }
+        for (feed, seq) in news.merged {
+            effects.extend(session.handle(ServerEvent::Merged(feed, seq)));
+        }
+        for live in news.live {
+            let live = LiveEntries { feed: live.feed, first_seq: live.first_seq, entries: &live.entries };
+            effects.extend(session.handle(ServerEvent::Live(live)));
+        }
+        for (feed, head) in news.heads {
+            effects.extend(session.handle(ServerEvent::Head(feed, head)));
+        }
+        effects
+    }
+
     /// Everything that came since the last call.
     pub fn take(&self) -> News {
         std::mem::take(&mut lock(&self.inbox.news))
     }
+}
+
+/// Takes out of what waits for a slow reader the entries whose owner has ended what they shared. If there were any, or are on
+/// their way, the session ends: the device resumes by its cursors.
+pub fn withhold<M>(
+    grants: &Grants,
+    outgoing: &mut VecDeque<(Option<FeedId>, M)>,
+    effects: &VecDeque<ServerEffect>,
+) -> bool {
+    let revoked = |feed: &FeedId| !grants.feeds.iter().any(|granted| granted.feed == *feed);
+    let waits = |effect: &ServerEffect| matches!(effect, ServerEffect::SendOfOther(feed, _) if revoked(feed));
+    let before = outgoing.len();
+    outgoing.retain(|(of, _)| !of.as_ref().is_some_and(revoked));
+    outgoing.len() < before || effects.iter().any(waits)
 }
 
 impl Drop for Subscription {

@@ -135,11 +135,12 @@ async fn take_out(pool: &PgPool, feed: i64, seq: i64, replayed: bool) -> Result<
     let bad = changes.iter().find(|one| one.seq == seq).ok_or(QuarantineError::Unknown(feed))?;
     let change = ChangeHash::from_slice(&bad.change_hash).ok_or(QuarantineError::Unknown(feed))?;
     let now_ms = Clock::default().now_ms();
+    let ingest = Ingest::start(pool.clone(), |_| {});
     // First, and by itself: devices drop what they are told was written again, so it must have been.
     if replayed {
-        submit(pool, &place, written_again(&changes, doc_id, change, bad.device_time)?).await?;
+        submit(&ingest, &place, written_again(&changes, doc_id, change, bad.device_time)?).await?;
     }
-    submit(pool, &place, Void { change, replayed }.entry(doc_id, now_ms, random_bytes())).await?;
+    submit(&ingest, &place, Void { change, replayed }.entry(doc_id, now_ms, random_bytes())).await?;
     tracing::warn!(feed, seq, replayed, "an entry was taken out of its record by the operator");
     say(&match replayed {
         true => format!("entry {seq} of feed {feed} is taken out, and what it did is written again"),
@@ -161,8 +162,7 @@ fn written_again(
 }
 
 /// Like a device's push; running servers hear of it as they hear of each other's commits.
-async fn submit(pool: &PgPool, place: &Place, entry: Entry) -> Result<(), QuarantineError> {
-    let ingest = Ingest::start(pool.clone(), |_| {});
+async fn submit(ingest: &Ingest, place: &Place, entry: Entry) -> Result<(), QuarantineError> {
     let server = Device { device: Uuid::nil(), account: place.account };
     let push = FeedPush { feed: FeedId(place.feed.cast_unsigned()), entries: vec![entry] };
     for receipt in ingest.submit(server, vec![push]).await.receipts {

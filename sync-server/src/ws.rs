@@ -1,6 +1,6 @@
 //! `/v1/sync`: one WebSocket drives one session. The loop below is the only place where its events come together.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::Extension;
@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use fitme_core::id::{ActorId, FeedId};
 use fitme_core::limits;
-use fitme_core::session::{Grants, LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
+use fitme_core::session::{Grants, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
 use fitme_core::wire::{self, Cursors, Frame, Goodbye, Reason, Token};
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
@@ -21,7 +21,7 @@ use crate::devices::{self, Seat};
 use crate::edge::connections::GoesOn;
 use crate::engine::{Engine, Performed};
 use crate::error::ApiError;
-use crate::fanout::Subscription;
+use crate::fanout::{Subscription, withhold};
 use crate::live_sign_ins::Presence;
 use crate::state::AppState;
 
@@ -245,39 +245,15 @@ impl Connection {
         if news.cut_off {
             return Err(End::Unavailable);
         }
-        if let Some(grants) = news.grants {
-            self.withhold(&grants)?;
-            self.news.read(grants.feeds.iter().map(|feed| feed.feed));
-            self.handle(ServerEvent::Regranted(grants));
-            let live: BTreeSet<_> = self.session.feeds().collect();
-            if !live.is_empty() {
-                self.news.keep_only(&live);
-            }
+        if let Some(grants) = &news.grants {
+            self.withhold(grants)?;
         }
-        for (feed, seq) in news.merged {
-            self.handle(ServerEvent::Merged(feed, seq));
-        }
-        for live in news.live {
-            let live = LiveEntries { feed: live.feed, first_seq: live.first_seq, entries: &live.entries };
-            self.handle(ServerEvent::Live(live));
-        }
-        for (feed, head) in news.heads {
-            self.handle(ServerEvent::Head(feed, head));
-        }
+        self.effects.extend(self.news.tell(news, &mut self.session));
         Ok(())
     }
 
-    /// Entries that wait for a slow reader while their owner ends what they shared are not sent, and their session ends:
-    /// the device resumes by its cursors.
     fn withhold(&mut self, grants: &Grants) -> Result<(), End> {
-        let revoked = |feed: &FeedId| !grants.feeds.iter().any(|granted| granted.feed == *feed);
-        let waits = |effect: &ServerEffect| matches!(effect, ServerEffect::SendOfOther(feed, _) if revoked(feed));
-        let before = self.outgoing.len();
-        self.outgoing.retain(|(of, _)| !of.as_ref().is_some_and(revoked));
-        if self.outgoing.len() < before || self.effects.iter().any(waits) {
-            return Err(End::Withheld);
-        }
-        Ok(())
+        if withhold(grants, &mut self.outgoing, &self.effects) { Err(End::Withheld) } else { Ok(()) }
     }
 
     fn ping(&mut self) -> Result<(), End> {

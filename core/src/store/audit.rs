@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::bring_back::PROOF_OWED;
 use super::documents::{self, DocumentRow, StoredSnapshot};
 use super::salvage::{LOST_SENTENCE, LOST_TO_DAMAGE};
-use super::write::Command;
+use super::write::was_asked_for;
 use super::{Store, StoreError, outbox, set_meta};
 use crate::change;
 use crate::entry::Entry;
@@ -282,8 +282,7 @@ fn hand_over(
     let mut lost = 0;
     let is_gone = |one: &outbox::Queued| one.hash.is_some_and(|hash| gone.contains(&hash));
     for one in outbox::lane(conn, doc_id)?.into_iter().filter(is_gone) {
-        // Nobody asked for a genesis change by itself; and what the server lost, this home only offers, whoever wrote it.
-        if !matches!(serde_json::from_str(&one.command), Ok(Command::Genesis | Command::SendAgain)) {
+        if was_asked_for(&one.command) {
             let nothing = serde_json::Value::Null;
             outbox::hand_over(conn, (doc_id, &row.collection), &one, &why, now_ms, &nothing)?;
             lost += 1;

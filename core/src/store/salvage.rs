@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior};
 
 use super::documents::{self, DocumentRow, StoredSnapshot};
 use super::outbox::Asked;
-use super::write::{Command, feed_of};
+use super::write::{Command, feed_of, was_asked_for};
 use super::{ArchivedDocument, Store, StoreError, others, outbox, set_meta};
 use crate::collection::Collection;
 use crate::entry::Entry;
@@ -203,10 +203,7 @@ impl Store {
 
     /// Hands writes back that could not be read whole; what was asked for is kept as far as it can be read.
     fn lose(&mut self, waiting: &[&Waiting], collection: &str, now_ms: i64) -> Result<usize, StoreError> {
-        // Nobody asked for a genesis change by itself; and what the server lost, this home only offers, whoever wrote it.
-        let by_itself =
-            |command: &str| matches!(serde_json::from_str(command), Ok(Command::Genesis | Command::SendAgain));
-        let asked_for = waiting.iter().filter(|waiting| !by_itself(&waiting.command));
+        let asked_for = waiting.iter().filter(|waiting| was_asked_for(&waiting.command));
         let mut lost = 0;
         for Waiting { n, doc_id, command } in asked_for {
             self.conn.execute(

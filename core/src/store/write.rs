@@ -78,6 +78,12 @@ pub enum Command {
     SendAgain,
 }
 
+/// Whether a person asked for a stored command, so that it is handed back when it is lost. Nobody asked for a genesis change by
+/// itself; and what the server lost, this home only offers, whoever wrote it.
+pub(super) fn was_asked_for(stored: &str) -> bool {
+    !matches!(serde_json::from_str(stored), Ok(Command::Genesis | Command::SendAgain))
+}
+
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {

@@ -1,15 +1,15 @@
 //! The server's end of a session: `sync-server/src/ws.rs` in steps. What waits for the database there is a step of its own, so
 //! that others commit in between.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fitme_core::id::{Epoch, FeedId};
 use fitme_core::limits;
-use fitme_core::session::{Echo, Grants, LiveEntries, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
+use fitme_core::session::{Echo, Grants, Mode, ServerEffect, ServerEvent, ServerSession, Settled};
 use rand::Rng;
 use sync_server::auth::Device;
-use sync_server::fanout::Subscription;
+use sync_server::fanout::{Subscription, withhold};
 use sync_server::feeds::Asked;
 use sync_server::ingest::Outcome;
 use sync_server::ingest::check::Origin;
@@ -127,37 +127,15 @@ impl Connection {
             return Err(Ended("cut off"));
         }
         let is_news = news.grants.is_some() || !news.live.is_empty() || !news.heads.is_empty();
-        if let Some(grants) = news.grants {
-            self.withhold(&grants)?;
-            self.news.read(grants.feeds.iter().map(|feed| feed.feed));
-            self.handle(ServerEvent::Regranted(grants));
-            let live: BTreeSet<_> = self.session.feeds().collect();
-            if !live.is_empty() {
-                self.news.keep_only(&live);
-            }
+        if let Some(grants) = &news.grants {
+            self.withhold(grants)?;
         }
-        for (feed, seq) in news.merged {
-            self.handle(ServerEvent::Merged(feed, seq));
-        }
-        for live in news.live {
-            let live = LiveEntries { feed: live.feed, first_seq: live.first_seq, entries: &live.entries };
-            self.handle(ServerEvent::Live(live));
-        }
-        for (feed, head) in news.heads {
-            self.handle(ServerEvent::Head(feed, head));
-        }
+        self.effects.extend(self.news.tell(news, &mut self.session));
         Ok(is_news)
     }
 
     fn withhold(&mut self, grants: &Grants) -> Result<(), Ended> {
-        let revoked = |feed: &FeedId| !grants.feeds.iter().any(|granted| granted.feed == *feed);
-        let waits = |effect: &ServerEffect| matches!(effect, ServerEffect::SendOfOther(feed, _) if revoked(feed));
-        let before = self.outgoing.len();
-        self.outgoing.retain(|(of, _)| !of.as_ref().is_some_and(revoked));
-        if self.outgoing.len() < before || self.effects.iter().any(waits) {
-            return Err(Ended("withheld"));
-        }
-        Ok(())
+        if withhold(grants, &mut self.outgoing, &self.effects) { Err(Ended("withheld")) } else { Ok(()) }
     }
 
     fn perform(&mut self, node: &mut Node, effect: ServerEffect) -> Result<(), Ended> {

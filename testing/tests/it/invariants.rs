@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use fitme_testing::{Device, Postgres, ServerProcess, run_server, wait_until};
+use fitme_testing::{Device, Postgres, ServerProcess, wait_until};
 
 use crate::consent::introduced;
 use crate::erase::{MARKER, files_with_marker};
-use crate::stage::{Look, log_moods};
+use crate::stage::{Look, log_moods, lose_and_restore};
 
 fn log(device: &Device, title: &str) {
     device.done(&["log", "workout", "--title", title, "--set", "Squat 5x100kg"]);
@@ -62,15 +62,7 @@ fn i10_i11_what_was_erased_and_revoked_after_the_backup_stays_so_while_devices_b
         listed.lines().any(|line| line.starts_with("grant ")) && listed.lines().any(|line| line.starts_with("record "))
     });
     assert!(!files_with_marker(tablet.home()).is_empty() && !files_with_marker(tom.home()).is_empty());
-    server.terminate();
-
-    let data = safe.path().join("data");
-    let data = data.to_str().unwrap();
-    let restored = run_server(&["restore", file.to_str().unwrap()], &[("FITME_DATA", data)]);
-    assert_eq!(restored.code, 0, "{}", restored.stderr);
-    std::fs::copy(server.data().join("master.key"), safe.path().join("data/master.key")).unwrap();
-    let address = server.url().trim_start_matches("http://").to_owned();
-    let server = ServerProcess::start_with(None, &[("FITME_LISTEN", &address), ("FITME_DATA", data), listing]);
+    lose_and_restore(&mut server, &file, &safe.path().join("data"), &[listing]);
 
     let said = tablet.done(&["sync"]);
     assert!(said.contains("sent again"), "{said}");

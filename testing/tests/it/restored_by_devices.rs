@@ -9,7 +9,7 @@ use fitme_testing::{Device, ServerProcess, run_server, wait_until};
 use tempfile::TempDir;
 
 use crate::consent::introduced;
-use crate::stage::notes;
+use crate::stage::{lose_and_restore, notes};
 
 /// Devices that are connected when the server is lost.
 const CONNECTED: usize = 16;
@@ -47,13 +47,8 @@ impl Stage {
 
     /// The server ends, and is restored from the backup; it listens where it did.
     fn lose_and_restore(&mut self) {
-        self.server.terminate();
-        let data = self.path("data");
-        let restored = run_server(&["restore", &self.path("backup")], &[("FITME_DATA", &data)]);
-        assert_eq!(restored.code, 0, "{}", restored.stderr);
-        std::fs::copy(self.server.data().join("master.key"), self.safe.path().join("data/master.key")).unwrap();
-        let address = self.server.url().trim_start_matches("http://").to_owned();
-        self.server = ServerProcess::start_with(None, &[("FITME_LISTEN", &address), ("FITME_DATA", &data)]);
+        let safe = self.safe.path();
+        lose_and_restore(&mut self.server, &safe.join("backup"), &safe.join("data"), &[]);
     }
 
     /// What a device sees that has never been here.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use fitme_testing::{Device, ServerProcess, run_server, wait_until};
+use fitme_testing::{Device, ServerProcess, wait_until};
 
 use crate::consent::introduced;
 use crate::erase::{MARKER, files_with_marker};
+use crate::stage::lose_and_restore;
 
 fn lines(list: &Path) -> Vec<String> {
     std::fs::read_to_string(list).unwrap_or_default().lines().map(ToOwned::to_owned).collect()
@@ -50,15 +51,7 @@ fn what_ended_after_the_backup_has_ended_on_the_restored_server() {
             && has(&list, "account ", "")
     });
     assert!(!lines(&list).concat().contains("example.org"), "ids alone: {:?}", lines(&list));
-    server.terminate();
-
-    let data = safe.path().join("data");
-    let data = data.to_str().unwrap();
-    let restored = run_server(&["restore", file.to_str().unwrap()], &[("FITME_DATA", data)]);
-    assert_eq!(restored.code, 0, "{}", restored.stderr);
-    std::fs::copy(server.data().join("master.key"), safe.path().join("data/master.key")).unwrap();
-    let address = server.url().trim_start_matches("http://").to_owned();
-    let server = ServerProcess::start_with(None, &[("FITME_LISTEN", &address), ("FITME_DATA", data), listing]);
+    lose_and_restore(&mut server, &file, &safe.path().join("data"), &[listing]);
 
     tom.sync();
     assert!(tom.done(&["clients"]).contains("nobody shares anything with you"));

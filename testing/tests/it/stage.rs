@@ -1,8 +1,10 @@
 //! What the plays share: a phone's home filled without a process per write, and looks into the server's database.
 
+use std::path::Path;
+
 use fitme_core::id::DocId;
 use fitme_core::store::{Command, Store};
-use fitme_testing::{Database, Device, wait_until};
+use fitme_testing::{Database, Device, ServerProcess, run_server, wait_until};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -36,6 +38,17 @@ pub fn notes(device: &Device) -> Vec<String> {
     let mut notes: Vec<_> = records.map(|row| row["record"]["note"].as_str().unwrap().to_owned()).collect();
     notes.sort();
     notes
+}
+
+/// The server ends, and is restored from a backup into a folder of its own; it listens where it did.
+pub fn lose_and_restore(server: &mut ServerProcess, backup: &Path, data: &Path, settings: &[(&str, &str)]) {
+    server.terminate();
+    let folder = ("FITME_DATA", data.to_str().unwrap());
+    let restored = run_server(&["restore", backup.to_str().unwrap()], &[folder]);
+    assert_eq!(restored.code, 0, "{}", restored.stderr);
+    std::fs::copy(server.data().join("master.key"), data.join("master.key")).unwrap();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    *server = ServerProcess::start_with(None, &[&[("FITME_LISTEN", &*address), folder], settings].concat());
 }
 
 /// The server's database, looked at from outside.
